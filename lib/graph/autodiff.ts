@@ -1,0 +1,73 @@
+import { AutoprogError } from '../errors.js'
+import type { Graph, Node, Op } from './graph.js'
+import { addNode, addTensor } from './graph.js'
+import type { Tensor } from './tensor.js'
+
+/**
+ * Appends the backward pass of `loss` to the graph. Gradients of parameters accumulate (+=) in the `gradients` arena,
+ * those of activations are new tensors; `sum` joins the gradients of a tensor that several nodes use.
+ *
+ * @param wanted activations whose gradient the caller wants besides, such as a float image
+ * @returns the gradients of `wanted`, in order
+ */
+export function differentiate(
+  graph: Graph,
+  loss: Tensor,
+  sum: Op<Record<string, never>>,
+  wanted: readonly Tensor[] = [],
+): Tensor[] {
+  const depends = new Set<number>(wanted.map((tensor) => tensor.id))
+  const forward = [...graph.nodes]
+  for (const node of forward)
+    if (node.inputs.some((tensor) => isParameter(tensor) || depends.has(tensor.id)))
+      for (const output of node.outputs) depends.add(output.id)
+
+  const gradients = new Map<number, Tensor>()
+  const receive = (tensor: Tensor, gradient: Tensor) => {
+    const earlier = gradients.get(tensor.id)
+    gradients.set(tensor.id, earlier === undefined ? gradient : addNode(graph, sum, [earlier, gradient], {})[0]!)
+  }
+  // The loss node computes its own gradient; the seed only says that it is wanted.
+  gradients.set(loss.id, loss)
+
+  for (const node of forward.reverse()) {
+    const needed = node.inputs.some((input) => isParameter(input) || depends.has(input.id))
+    if (!needed || !node.outputs.some((output) => gradients.has(output.id))) continue
+    const results = gradientOf(graph, node, gradients, (tensor) => isParameter(tensor) || depends.has(tensor.id))
+    node.inputs.forEach((input, index) => {
+      const gradient = results[index]
+      if (gradient !== undefined && !isParameter(input) && depends.has(input.id)) receive(input, gradient)
+    })
+  }
+  return wanted.map((tensor) => {
+    const gradient = gradients.get(tensor.id)
+    if (gradient === undefined) throw new AutoprogError('SHAPE', `The loss does not depend on ${tensor.name}`)
+    return gradient
+  })
+}
+
+function gradientOf(
+  graph: Graph,
+  node: Node,
+  gradients: ReadonlyMap<number, Tensor>,
+  needs: (tensor: Tensor) => boolean,
+): readonly (Tensor | undefined)[] {
+  if (node.op.gradient === 'none')
+    throw new AutoprogError('SHAPE', `${node.op.name} has no gradient, but the loss depends on it`)
+  return node.op.gradient({
+    graph,
+    inputs: node.inputs,
+    outputs: node.outputs,
+    attributes: node.attributes,
+    gradients: node.outputs.map((output) => gradients.get(output.id)),
+    needs: (index) => needs(node.inputs[index]!),
+    accumulator: (index) => {
+      const parameter = node.inputs[index]!
+      return addTensor(graph, `d ${parameter.name}`, parameter.shape, { arena: 'gradients', offset: parameter.offset })
+    },
+  })
+}
+
+function isParameter(tensor: Tensor): boolean {
+  return tensor.arena === 'weights'
+}

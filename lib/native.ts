@@ -1,0 +1,156 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { ErrorCode } from './errors.js'
+import { AutoprogError } from './errors.js'
+
+/** The only file that loads the addon. Handles are opaque; closing one twice is harmless, using a closed one an error. */
+
+export type DeviceHandle = { readonly _device: unique symbol }
+export type SessionHandle = { readonly _session: unique symbol }
+export type ProgramHandle = { readonly _program: unique symbol }
+export type TypedArray = Float32Array | Int32Array | Uint8Array
+export type Values = Record<string, TypedArray>
+
+/** A flat list of ops over tensors with fixed places; `lib/graph/compile.ts` makes it. */
+export interface ProgramDescription {
+  batch: number
+  microBatch: number
+  activationBytes: number
+  tensors: { arena: number; offset: number; type: 'f32' | 'i32' | 'u8'; shape: readonly number[] }[]
+  nodes: {
+    op: string
+    phase: 0 | 1 | 2
+    inputs: number[]
+    outputs: number[]
+    attributes: Readonly<Record<string, number | readonly number[]>>
+  }[]
+  inputs: { name: string; tensor: number; sliced: boolean }[]
+  outputs: { name: string; tensor: number; sliced: boolean }[]
+}
+
+interface Addon {
+  openDevice(threads: number): DeviceHandle
+  closeDevice(device: DeviceHandle): void
+  deviceInfo(device: DeviceHandle): { kind: string; threads: number; simd: string; gemm: string }
+  createSession(device: DeviceHandle, arenaBytes: readonly number[]): SessionHandle
+  closeSession(session: SessionHandle): void
+  createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
+  closeProgram(program: ProgramHandle): void
+  runProgram(program: ProgramHandle, inputs: Values): Promise<Values>
+  readArena(session: SessionHandle, arena: number, byteOffset: number, type: string, count: number): Promise<TypedArray>
+  writeArena(session: SessionHandle, arena: number, byteOffset: number, values: TypedArray): Promise<void>
+  measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
+  operations(): { name: string; attributes: string[] }[]
+  drawPhilox(...words: [number, number, number, number, number, number]): number[]
+}
+
+const require = createRequire(import.meta.url)
+let loaded: Addon | undefined
+
+/** Loads the addon on first use. Throws BUILD when it is not there or does not load. */
+export function addon(): Addon {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): Addon {
+  const path = findAddon()
+  try {
+    return require(path) as Addon
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
+    throw new AutoprogError('BUILD', `The native addon ${path} does not load: ${message}`, {
+      hint: 'Build it again with `npm rebuild autoprog`; `autoprog doctor` says what it needs.',
+      cause,
+    })
+  }
+}
+
+/** AUTOPROG_ADDON, this package's build folder, or a prebuilt package for the platform, in this order. */
+function findAddon(): string {
+  const given = process.env.AUTOPROG_ADDON
+  if (given) return given
+  let folder = dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder)
+  const built = join(folder, 'build', 'Release', 'autoprog.node')
+  if (existsSync(built)) return built
+  throw new AutoprogError('BUILD', `The native addon is not built: ${built} does not exist`, {
+    hint: 'The install script was blocked or failed. Run `npm rebuild autoprog` and read its message.',
+  })
+}
+
+const codes = new Set<string>([
+  'CONFIG',
+  'DATA',
+  'IMAGE',
+  'SHAPE',
+  'DEVICE',
+  'MEMORY',
+  'NUMERIC',
+  'CHECKPOINT',
+  'BUILD',
+])
+
+/** Turns what the addon throws into an AutoprogError; anything else is passed on as it is. */
+export function fromNative(error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error) || !codes.has(String(error.code))) return error
+  return new AutoprogError(error.code as ErrorCode, error.message, { cause: error })
+}
+
+/** Runs a call of the addon. The stack is captured before it, so that an error shows who asked. */
+export async function native<T>(call: () => Promise<T> | T): Promise<T> {
+  const origin = new Error('called from')
+  try {
+    return await call()
+  } catch (error) {
+    const converted = fromNative(error)
+    if (converted instanceof AutoprogError && origin.stack)
+      converted.stack = `${converted.name}: ${converted.message}\n${origin.stack.split('\n').slice(2).join('\n')}`
+    throw converted
+  }
+}
+
+/** A device that computes. One compute thread of its own; `threads` more share its loops. */
+export interface Device {
+  readonly kind: 'cpu'
+  readonly name: string
+  readonly threads: number
+  readonly simd: string
+  readonly gemm: string
+  readonly handle: DeviceHandle
+  /** Seconds of an f32 product (m, k) x (k, n), the best of several. */
+  measureGemm(m: number, n: number, k: number): Promise<number>
+  /** Ends the compute thread once all work is done; harmless when repeated. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens a device: 'auto' and 'cpu' are the processor. Throws DEVICE for anything that is not there: nothing falls back
+ * in silence.
+ *
+ * @param options.threads threads of every kernel; all cores unless given
+ */
+export async function openDevice(kind = 'auto', options: { threads?: number } = {}): Promise<Device> {
+  if (/^cuda(:\d+)?$/.test(kind))
+    throw new AutoprogError('DEVICE', `There is no CUDA backend in this build, so ${kind} cannot be opened`, {
+      hint: "Use device 'cpu' (or 'auto').",
+    })
+  if (kind !== 'auto' && kind !== 'cpu')
+    throw new AutoprogError('DEVICE', `Expected auto, cpu or cuda for device but received ${JSON.stringify(kind)}`)
+  const threads = options.threads ?? availableParallelism()
+  const handle = await native(() => addon().openDevice(threads))
+  const info = addon().deviceInfo(handle)
+  return {
+    kind: 'cpu',
+    name: 'cpu',
+    threads: info.threads,
+    simd: info.simd,
+    gemm: info.gemm,
+    handle,
+    measureGemm: (m, n, k) => native(() => addon().measureGemm(handle, m, n, k)),
+    close: async () => addon().closeDevice(handle),
+  }
+}

@@ -1,0 +1,48 @@
+import type { Graph } from '../graph/graph.js'
+import { addNode, shapeError } from '../graph/graph.js'
+import type { Tensor } from '../graph/tensor.js'
+import { lastOf, rowsOf } from '../graph/tensor.js'
+import { defineOp, noCost } from './define.js'
+
+const oneHotOp = defineOp<{ classes: number; smoothing: number }>('oneHot', {
+  infer: ([labels], { classes }) => [{ shape: [labels!.shape[0]!, classes] }],
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  attributes: ['classes', 'smoothing'],
+})
+
+const crossEntropyOp = defineOp<{ count: number }>('crossEntropy', {
+  infer: ([logits, targets]) => {
+    if (rowsOf(logits!) !== rowsOf(targets!) || lastOf(logits!) !== lastOf(targets!))
+      throw shapeError('crossEntropy', 'targets', [rowsOf(logits!), lastOf(logits!)], targets!.shape)
+    return [{ shape: [1] }, { shape: logits!.shape }]
+  },
+  cost: noCost,
+  gradient: ({ outputs }) => [outputs[1]],
+  precision: 'full',
+  attributes: ['count'],
+})
+
+const countsOp = defineOp<Record<string, never>>('counts', {
+  infer: () => [{ shape: [2], type: 'i32' }],
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  attributes: [],
+})
+
+/** Class indices (B) as soft targets (B, classes): 1 - smoothing on the class, and smoothing / classes everywhere. */
+export function oneHot(graph: Graph, labels: Tensor, classes: number, smoothing: number): Tensor {
+  return addNode(graph, oneHotOp, [labels], { classes, smoothing })[0]!
+}
+
+/** Adds the mean of -sum(t log softmax) over `count` images (the whole batch) to `loss` (1). logits (B, C) or (B, 1, C), targets (B, C). */
+export function crossEntropy(graph: Graph, logits: Tensor, targets: Tensor, count: number, loss: Tensor): void {
+  addNode(graph, crossEntropyOp, [logits, targets], { count }, [loss])
+}
+
+/** Adds the images whose label ranks first, and among the first five, to `counts` i32 (2). */
+export function countCorrect(graph: Graph, logits: Tensor, labels: Tensor, counts: Tensor): void {
+  addNode(graph, countsOp, [logits, labels], {}, [counts])
+}

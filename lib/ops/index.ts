@@ -1,0 +1,13 @@
+/** All ops. Importing this module declares them. */
+export { add } from './add.js'
+export { attention, classAttention } from './attention.js'
+export { countCorrect, crossEntropy, oneHot } from './cross-entropy.js'
+export { definedOps } from './define.js'
+export { normalizeImages } from './images.js'
+export { keepScale } from './keep-scale.js'
+export { layerNorm, residualNorm } from './layer-norm.js'
+export { linear, linearGelu } from './linear.js'
+export type { Ranges } from './optimizer.js'
+export { adamw, gradientNorm, zero } from './optimizer.js'
+export { patches } from './patches.js'
+export { resizePosition, selectToken, tokens } from './tokens.js'

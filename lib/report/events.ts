@@ -1,0 +1,168 @@
+/** Everything a training run says, in order; `events.jsonl` holds exactly these objects, one a line. */
+
+/** A sub-network: how many blocks run, and at which image size in pixels; `l` and `n` are the ratios to the full ones. */
+export interface Subnetwork {
+  readonly depth: number
+  readonly resolution: number
+  readonly l: number
+  readonly n: number
+}
+
+/** What the run is, said once before its first step (again after a resume, with `resumedFrom`). */
+export interface StartEvent {
+  type: 'start'
+  scheme: string
+  model: string
+  data: string
+  device: string
+  threads: number
+  parameters: number
+  classes: number
+  trainImages: number
+  testImages: number
+  epochs: number
+  stepsPerEpoch: number
+  batch: number
+  /** Forward multiply-adds of the full network, per image. */
+  flopsFull: number
+  resumedFrom: number | null
+}
+
+/** A stage, or the second phase of one, begins. In `search` every step draws one of `candidates`. */
+export interface StageEvent {
+  type: 'stage'
+  stage: number // from 1
+  stages: number
+  phase: 'search' | 'train'
+  subnetwork: Subnetwork // the sub-network trained; in a search, the largest candidate
+  candidates: Subnetwork[] // empty outside of a search
+  step: number
+  epoch: number // may be fractional: stages need not begin at an epoch's start
+  microBatch: number
+}
+
+/** One optimizer step. `loss` is the mean over the batch. Times in seconds. */
+export interface StepEvent {
+  type: 'step'
+  step: number // from 0
+  steps: number // of the whole run
+  epoch: number // from 0, whole
+  stage: number
+  phase: 'search' | 'train'
+  depth: number
+  resolution: number
+  loss: number
+  gradientNorm: number
+  learningRate: number
+  images: number
+  seconds: number
+  /** Time of `seconds` in which the step waited for data. */
+  waited: number
+}
+
+export interface CandidateResult extends Subnetwork {
+  loss: number
+  seconds: number
+  score: number
+  /** Forward multiply-adds per image. */
+  flops: number
+}
+
+/** A stage's search is over; `chosen` is an index into `candidates`. Score = loss * seconds^exponent, lowest wins. */
+export interface SearchEvent {
+  type: 'search'
+  stage: number
+  step: number
+  candidates: CandidateResult[]
+  exponent: number
+  chosen: number
+}
+
+/** Held-out accuracy after an epoch, in [0, 1]. `emas` has one entry per average, in the order of the recipe's decays. */
+export interface EpochEvent {
+  type: 'epoch'
+  epoch: number // finished epochs, from 1
+  step: number
+  stage: number
+  depth: number
+  resolution: number // the resolution evaluated at
+  trainLoss: number // mean over the epoch's steps
+  top1: number | null // null where this epoch was not evaluated
+  top5: number | null
+  testLoss: number | null
+  emas: { decay: number; top1: number; top5: number; loss: number }[]
+  learningRate: number // of the last step
+  trainSeconds: number // of this epoch's steps
+  evaluateSeconds: number
+  imagesPerSecond: number
+}
+
+export interface CheckpointEvent {
+  type: 'checkpoint'
+  path: string
+  step: number
+}
+
+/** A notice to a human: something was substituted, dropped, or is slow. */
+export interface NoticeEvent {
+  type: 'notice'
+  message: string
+}
+
+export interface StageSummary {
+  stage: number
+  depth: number
+  resolution: number
+  l: number
+  n: number
+  steps: number
+  searchSteps: number
+  /** Training time of the stage, search and candidate evaluation included. */
+  seconds: number
+  searchSeconds: number
+  /** Mean forward multiply-adds per image and step, search included. */
+  flopsPerStep: number
+}
+
+/** `summary.json`; unknown is null. */
+export interface Summary {
+  scheme: string
+  model: string
+  data: string
+  seed: number
+  epochs: number
+  steps: number
+  batch: number
+  /** Wall-clock training time: steps and searches, without held-out evaluation and checkpoints. */
+  seconds: number
+  /** Everything, from the first step to the end, evaluation and checkpoints included; over all resumed parts. */
+  totalSeconds: number
+  /** Mean forward multiply-adds per image over all training steps, search included. */
+  flopsPerStep: number
+  /** flopsFull / flopsPerStep. */
+  speedupTheoretical: number
+  /** Training seconds of the baseline run / ours; null without a baseline. */
+  speedupPractical: number | null
+  top1: number | null
+  /** Best of the averages at the end of training, and its decay. */
+  top1Ema: number | null
+  bestEmaDecay: number | null
+  /** Share of the training time in which steps waited for data. */
+  waitShare: number
+  stages: StageSummary[]
+}
+
+export interface EndEvent {
+  type: 'end'
+  summary: Summary
+}
+
+export type TrainingEvent =
+  | StartEvent
+  | StageEvent
+  | StepEvent
+  | SearchEvent
+  | EpochEvent
+  | CheckpointEvent
+  | NoticeEvent
+  | EndEvent

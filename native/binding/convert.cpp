@@ -1,0 +1,160 @@
+#include "binding/convert.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace autoprog::binding {
+
+namespace {
+
+constexpr int64_t kLargest = int64_t{1} << 46;
+
+Napi::Object toObject(const Napi::Value& value, const char* name) {
+  require(value.IsObject() && !value.IsArray(), "SHAPE", std::string("Expected an object for ") + name);
+  return value.As<Napi::Object>();
+}
+
+template <typename Visit>
+void forEach(const Napi::Value& value, const char* name, Visit visit) {
+  require(value.IsArray(), "SHAPE", std::string("Expected an array for ") + name);
+  const auto array = value.As<Napi::Array>();
+  const uint32_t length = array.Length();
+  require(length <= (1u << 20), "SHAPE", std::string("Too many entries in ") + name);
+  for (uint32_t i = 0; i < length; i++) visit(Napi::Value(array[i]));
+}
+
+std::vector<size_t> toIndices(const Napi::Value& value, const char* name) {
+  std::vector<size_t> indices;
+  forEach(value, name, [&](const Napi::Value& entry) {
+    indices.push_back(static_cast<size_t>(toInteger(entry, name, 0, 1 << 20)));
+  });
+  return indices;
+}
+
+double toNumber(const Napi::Value& value, const std::string& name) {
+  require(value.IsNumber(), "SHAPE", "Expected a number for attribute " + name);
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+Attributes toAttributes(const Napi::Value& value) {
+  Attributes attributes;
+  const auto object = toObject(value, "attributes");
+  forEach(object.GetPropertyNames(), "attributes", [&](const Napi::Value& key) {
+    const std::string name = toText(key, "an attribute's name");
+    const Napi::Value entry = object.Get(name);
+    std::vector<double>& list = attributes.values[name];
+    if (entry.IsArray())
+      forEach(entry, name.c_str(), [&](const Napi::Value& element) { list.push_back(toNumber(element, name)); });
+    else
+      list.push_back(toNumber(entry, name));
+  });
+  return attributes;
+}
+
+std::vector<PortDescription> toPorts(const Napi::Value& value, const char* name) {
+  std::vector<PortDescription> ports;
+  forEach(value, name, [&](const Napi::Value& entry) {
+    const auto object = toObject(entry, name);
+    const Napi::Value sliced = object.Get("sliced");
+    require(sliced.IsBoolean(), "SHAPE", std::string("Expected a boolean for sliced of ") + name);
+    ports.push_back({toText(object.Get("name"), "a port's name"),
+                     static_cast<size_t>(toInteger(object.Get("tensor"), "a port's tensor", 0, 1 << 20)),
+                     sliced.As<Napi::Boolean>().Value()});
+  });
+  return ports;
+}
+
+}  // namespace
+
+int64_t toInteger(const Napi::Value& value, const char* name, int64_t low, int64_t high) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  require(
+      std::floor(number) == number && number >= static_cast<double>(low) && number <= static_cast<double>(high),
+      "SHAPE",
+      std::string("Expected an integer from ") + std::to_string(low) + " to " + std::to_string(high) + " for " + name);
+  return static_cast<int64_t>(number);
+}
+
+std::string toText(const Napi::Value& value, const char* name) {
+  require(value.IsString(), "SHAPE", std::string("Expected a string for ") + name);
+  return value.As<Napi::String>().Utf8Value();
+}
+
+Type toType(const Napi::Value& value) {
+  const std::string name = toText(value, "a type");
+  if (name == "f32") return Type::f32;
+  if (name == "i32") return Type::i32;
+  if (name == "u8") return Type::u8;
+  throw Error("SHAPE", "Expected f32, i32 or u8 for a type but received " + name);
+}
+
+Buffer toBuffer(const Napi::Value& value, const char* name) {
+  const std::string wanted = std::string("Expected a Float32Array, Int32Array or Uint8Array for ") + name;
+  require(value.IsTypedArray(), "SHAPE", wanted);
+  const auto array = value.As<Napi::TypedArray>();
+  Buffer buffer;
+  switch (array.TypedArrayType()) {
+    case napi_float32_array:
+      buffer.type = Type::f32;
+      break;
+    case napi_int32_array:
+      buffer.type = Type::i32;
+      break;
+    case napi_uint8_array:
+      buffer.type = Type::u8;
+      break;
+    default:
+      throw Error("SHAPE", wanted);
+  }
+  const size_t bytes = array.ByteLength();
+  buffer.bytes.resize(bytes);
+  if (bytes > 0)  // a detached array has no data and no length
+    std::memcpy(buffer.bytes.data(), static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
+                bytes);
+  return buffer;
+}
+
+Napi::Value fromBuffer(Napi::Env env, const Buffer& buffer) {
+  auto memory = Napi::ArrayBuffer::New(env, buffer.bytes.size());
+  if (!buffer.bytes.empty()) std::memcpy(memory.Data(), buffer.bytes.data(), buffer.bytes.size());
+  const size_t length = buffer.bytes.size() / bytesOf(buffer.type);
+  switch (buffer.type) {
+    case Type::f32:
+      return Napi::Float32Array::New(env, length, memory, 0);
+    case Type::i32:
+      return Napi::Int32Array::New(env, length, memory, 0);
+    default:
+      return Napi::Uint8Array::New(env, length, memory, 0);
+  }
+}
+
+ProgramDescription toDescription(const Napi::Value& value) {
+  const auto object = toObject(value, "a program");
+  ProgramDescription program;
+  program.batch = toInteger(object.Get("batch"), "batch", 1, 1 << 24);
+  program.microBatch = toInteger(object.Get("microBatch"), "microBatch", 1, 1 << 24);
+  program.activationBytes =
+      static_cast<size_t>(toInteger(object.Get("activationBytes"), "activationBytes", 0, kLargest));
+  forEach(object.Get("tensors"), "tensors", [&](const Napi::Value& entry) {
+    const auto tensor = toObject(entry, "a tensor");
+    std::vector<int64_t> shape;
+    forEach(tensor.Get("shape"), "a shape",
+            [&](const Napi::Value& extent) { shape.push_back(toInteger(extent, "an extent", 0, kLargest)); });
+    require(shape.size() <= 8, "SHAPE", "A tensor has more than 8 axes");
+    program.tensors.push_back({static_cast<size_t>(toInteger(tensor.Get("arena"), "an arena", 0, 1 << 10)),
+                               static_cast<size_t>(toInteger(tensor.Get("offset"), "an offset", 0, kLargest)),
+                               toType(tensor.Get("type")), std::move(shape)});
+  });
+  forEach(object.Get("nodes"), "nodes", [&](const Napi::Value& entry) {
+    const auto node = toObject(entry, "a node");
+    program.nodes.push_back({toText(node.Get("op"), "an op"),
+                             static_cast<Phase>(toInteger(node.Get("phase"), "a phase", 0, 2)),
+                             toIndices(node.Get("inputs"), "inputs"), toIndices(node.Get("outputs"), "outputs"),
+                             toAttributes(node.Get("attributes"))});
+  });
+  program.inputs = toPorts(object.Get("inputs"), "inputs");
+  program.outputs = toPorts(object.Get("outputs"), "outputs");
+  return program;
+}
+
+}  // namespace autoprog::binding

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/error.h"
+#include "runtime/view.h"
+
+// What a backend fills: one `prepare` function per op. It checks its operands once, when a program is built, and
+// returns the kernel that every step runs. Kernels allocate nothing.
+namespace autoprog {
+
+// Numbers and lists of numbers by name, as lib/ops gives them.
+class Attributes {
+ public:
+  std::map<std::string, std::vector<double>> values;
+
+  double number(const std::string& name) const {
+    const auto& value = list(name);
+    require(value.size() == 1, "SHAPE", "Expected one number for attribute " + name);
+    return value[0];
+  }
+  // A whole number within [low, high].
+  int64_t integer(const std::string& name, int64_t low = 0, int64_t high = int64_t{1} << 40) const {
+    return whole(number(name), name, low, high);
+  }
+  const std::vector<double>& list(const std::string& name) const {
+    const auto found = values.find(name);
+    require(found != values.end(), "SHAPE", "Missing attribute " + name);
+    return found->second;
+  }
+  std::vector<int64_t> integers(const std::string& name) const {
+    std::vector<int64_t> result;
+    for (double value : list(name)) result.push_back(whole(value, name, 0, int64_t{1} << 40));
+    return result;
+  }
+
+ private:
+  static int64_t whole(double value, const std::string& name, int64_t low, int64_t high) {
+    require(std::floor(value) == value && value >= static_cast<double>(low) && value <= static_cast<double>(high),
+            "SHAPE",
+            "Expected an integer from " + std::to_string(low) + " to " + std::to_string(high) + " for attribute " +
+                name + " but received " + std::to_string(value));
+    return static_cast<int64_t>(value);
+  }
+};
+
+struct Operands {
+  Attributes attributes;
+  std::vector<View> inputs;
+  std::vector<View> outputs;
+
+  // Operand checks, in the words of lib/errors.ts.
+  void count(size_t fewestInputs, size_t mostInputs, size_t fewestOutputs, size_t mostOutputs) const {
+    require(inputs.size() >= fewestInputs && inputs.size() <= mostInputs, "SHAPE",
+            "Expected " + std::to_string(fewestInputs) + " to " + std::to_string(mostInputs) + " inputs but received " +
+                std::to_string(inputs.size()));
+    require(outputs.size() >= fewestOutputs && outputs.size() <= mostOutputs, "SHAPE",
+            "Expected " + std::to_string(fewestOutputs) + " to " + std::to_string(mostOutputs) +
+                " outputs but received " + std::to_string(outputs.size()));
+  }
+  void count(size_t in, size_t out) const { count(in, in, out, out); }
+
+  static void expect(const View& view, Type type, int64_t size, const char* name) {
+    require(view.type == type && view.size() == size, "SHAPE",
+            std::string("Expected ") + std::to_string(size) + " elements of " + nameOf(type) + " for " + name +
+                " but received " + view.describe());
+  }
+  static void expectShape(const View& view, Type type, const std::vector<int64_t>& shape, const char* name) {
+    View wanted;
+    wanted.type = type;
+    wanted.shape = shape;
+    require(view.type == type && view.shape == shape, "SHAPE",
+            std::string("Expected ") + wanted.describe() + " for " + name + " but received " + view.describe());
+  }
+};
+
+using Kernel = std::function<void()>;
+using Prepare = Kernel (*)(const Operands&);
+
+// An op as a backend declares it; the attribute names are compared with lib/ops when the addon loads.
+struct Implementation {
+  std::string_view name;
+  std::vector<std::string_view> attributes;
+  Prepare prepare;
+};
+
+struct Backend {
+  std::string_view name;
+  const std::vector<Implementation>& (*operations)();
+};
+
+}  // namespace autoprog

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace autoprog {
+
+// The one exception of native code. `code` is one of lib/errors.ts; `op` names the kernel at work, if any.
+// It is thrown where the fault is seen and caught once, where a task leaves the compute thread.
+struct Error : std::runtime_error {
+  std::string code;
+  std::string op;
+
+  Error(std::string code, const std::string& message, std::string op = {})
+      : std::runtime_error(message), code(std::move(code)), op(std::move(op)) {}
+};
+
+inline void require(bool condition, const char* code, const std::string& message) {
+  if (!condition) throw Error(code, message);
+}
+
+}  // namespace autoprog

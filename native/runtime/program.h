@@ -1,0 +1,88 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+#include "runtime/device.h"
+
+namespace autoprog {
+
+// The arenas of one session. Arena 0 holds activations and takes the size that its largest program needs; the others
+// are fixed at creation (weights, gradients, moments, averages).
+struct Workspace {
+  std::shared_ptr<Device> device;
+  std::vector<std::unique_ptr<Arena>> arenas;
+};
+
+struct TensorDescription {
+  size_t arena;
+  size_t offset;  // bytes
+  Type type;
+  std::vector<int64_t> shape;
+};
+
+// When a node runs: before the micro-batches, in each, or after them.
+enum class Phase : uint8_t { begin = 0, micro = 1, end = 2 };
+
+struct NodeDescription {
+  std::string op;
+  Phase phase;
+  std::vector<size_t> inputs, outputs;  // indices of tensors
+  Attributes attributes;
+};
+
+// A tensor that the host fills or reads. A sliced one has the micro-batch as its first axis, its buffer the whole
+// batch.
+struct PortDescription {
+  std::string name;
+  size_t tensor;
+  bool sliced;
+};
+
+struct ProgramDescription {
+  int64_t batch = 1, microBatch = 1;
+  size_t activationBytes = 0;
+  std::vector<TensorDescription> tensors;
+  std::vector<NodeDescription> nodes;
+  std::vector<PortDescription> inputs, outputs;
+};
+
+struct Buffer {
+  Type type = Type::f32;
+  std::vector<std::byte> bytes;
+};
+
+// A flat list of prepared kernels, run whole: begin, every micro-batch, end.
+class Program {
+ public:
+  // Checks every operand and every bound; throws SHAPE. Must run on the device's thread, since it may move arena 0.
+  Program(std::shared_ptr<Workspace> workspace, const ProgramDescription& description);
+
+  struct Port {
+    std::string name;
+    View view;
+    bool sliced;
+    size_t hostBytes;  // of the whole batch
+  };
+  const std::vector<Port>& inputs() const { return inputs_; }
+  const std::vector<Port>& outputs() const { return outputs_; }
+
+  // Buffers stand in the order of inputs() and outputs(); their sizes have been checked. `inputs` may be moved from.
+  std::vector<Buffer> run(const std::vector<Buffer>& inputs) const;
+
+ private:
+  struct Step {
+    std::string op;
+    Kernel kernel;
+  };
+  void execute(Phase phase) const;
+
+  std::shared_ptr<Workspace> workspace_;
+  int64_t batch_, microBatch_;
+  std::vector<Step> steps_[3];
+  std::vector<Port> inputs_, outputs_;
+};
+
+}  // namespace autoprog

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { createModel } from '../../lib/models/registry.js'
+import type { VitConfiguration } from '../../lib/models/vit.js'
+import { openDevice } from '../../lib/native.js'
+import type { Session } from '../../lib/training/session.js'
+import { createSession } from '../../lib/training/session.js'
+import type { Golden } from '../golden.js'
+import { assertClose, goldenJson, goldenTensors } from '../golden.js'
+
+interface VitMicro {
+  model: VitConfiguration
+  mean: number[]
+  std: number[]
+  full: { loss: number; gradientNorm: number }
+  resolutions: Record<string, { loss: number; gradientNorm: number }>
+  layers: { tag: string; layers: number[]; loss: number; gradientNorm: number }[]
+  stochasticDepth: { keepProbability: number[]; loss: number; gradientNorm: number }
+}
+
+const device = await openDevice('cpu', { threads: 2 })
+after(() => device.close())
+const golden = await goldenTensors('vit_micro')
+const facts = await goldenJson<VitMicro>('vit_micro')
+
+async function openMicro(): Promise<Session> {
+  const model = createModel('vit', { ...facts.model, mean: facts.mean, deviation: facts.std })
+  const session = await createSession({ device, model })
+  const state = await session.state()
+  for (const [name, values] of golden.group('param/')) state.get(`weights/${name}`)!.values.set(values)
+  await session.restore(state)
+  return session
+}
+
+/** Checks logits, loss, all gradients and the image's against the tensors under `tag`. */
+async function checkCase(
+  tag: string,
+  expected: { loss: number; gradientNorm: number },
+  options: object,
+  images = 'input/images',
+) {
+  const session = await openMicro()
+  const result = await session.lossAndGradients({
+    images: { data: golden.bytes(images), shape: golden.shape(images) },
+    targets: golden.floats('input/targets'),
+    imageGradient: true,
+    ...options,
+  })
+  assertClose(result.logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits`)
+  assertClose([result.loss], [expected.loss], 1e-5, `${tag} loss`)
+  assertClose([result.gradientNorm], [expected.gradientNorm], 1e-4, `${tag} gradient norm`)
+  assertClose(result.imageGradient!, golden.floats(`${tag}/grad_input`), 1e-4, `${tag} image gradient`)
+  checkGradients(golden, `${tag}/grad/`, result.gradients)
+  const { logits } = await session.forward({
+    images: { data: golden.bytes(images), shape: golden.shape(images) },
+    ...options,
+  })
+  assertClose(logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits without gradients`)
+  await session.close()
+}
+
+function checkGradients(from: Golden, prefix: string, gradients: Map<string, Float32Array>) {
+  const wanted = from.group(prefix)
+  assert.deepEqual(
+    [...gradients.keys()].sort(),
+    [...wanted.keys()].sort(),
+    `${prefix}: the parameters that have a gradient`,
+  )
+  for (const [name, values] of wanted) assertClose(gradients.get(name)!, values, 1e-4, `${prefix}${name}`)
+}
+
+describe('vit against float64', () => {
+  test('full network', () => checkCase('full', facts.full, {}))
+  for (const [resolution, expected] of Object.entries(facts.resolutions))
+    test(`resolution ${resolution}`, () =>
+      checkCase(`resolution${resolution}`, expected, {}, `resolution${resolution}/images`))
+  for (const { tag, layers, ...expected } of facts.layers)
+    test(`only layers ${layers}`, () => checkCase(tag, expected, { layers }))
+  test('stochastic depth with given masks', () => {
+    const { keepProbability, ...expected } = facts.stochasticDepth
+    return checkCase('stochastic_depth', expected, { keepMask: golden.bytes('stochastic_depth/keep'), keepProbability })
+  })
+})

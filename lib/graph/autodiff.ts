@@ -3,16 +3,24 @@ import type { Graph, Node, Op } from './graph.js'
 import { addNode, addTensor } from './graph.js'
 import type { Tensor } from './tensor.js'
 
+/** A tensor and its gradient, from which the backward pass starts. */
+export interface Seed {
+  readonly tensor: Tensor
+  readonly gradient: Tensor
+}
+
 /**
- * Appends the backward pass of `loss` to the graph. Gradients of parameters accumulate (+=) in the `gradients` arena,
+ * Appends the backward pass from `seeds` to the graph. Gradients of parameters accumulate (+=) in the `gradients` arena,
  * those of activations are new tensors; `sum` joins the gradients of a tensor that several nodes use.
+ *
+ * A loss node computes its own gradient, so a loss is its own seed: only that it is wanted counts.
  *
  * @param wanted activations whose gradient the caller wants besides, such as a float image
  * @returns the gradients of `wanted`, in order
  */
 export function differentiate(
   graph: Graph,
-  loss: Tensor,
+  seeds: readonly Seed[],
   sum: Op<Record<string, never>>,
   wanted: readonly Tensor[] = [],
 ): Tensor[] {
@@ -27,8 +35,7 @@ export function differentiate(
     const earlier = gradients.get(tensor.id)
     gradients.set(tensor.id, earlier === undefined ? gradient : addNode(graph, sum, [earlier, gradient], {})[0]!)
   }
-  // The loss node computes its own gradient; the seed only says that it is wanted.
-  gradients.set(loss.id, loss)
+  for (const { tensor, gradient } of seeds) receive(tensor, gradient)
 
   for (const node of forward.reverse()) {
     const needed = node.inputs.some((input) => isParameter(input) || depends.has(input.id))
@@ -41,7 +48,7 @@ export function differentiate(
   }
   return wanted.map((tensor) => {
     const gradient = gradients.get(tensor.id)
-    if (gradient === undefined) throw new AutoprogError('SHAPE', `The loss does not depend on ${tensor.name}`)
+    if (gradient === undefined) throw new AutoprogError('SHAPE', `Nothing depends on ${tensor.name}`)
     return gradient
   })
 }

@@ -132,7 +132,7 @@ function backward(graph: Graph, request: ProgramRequest, layout: Layout, loss: T
   graph.phase = 'begin'
   zero(graph, gradients)
   graph.phase = 'micro'
-  const wanted = differentiate(graph, loss, add, request.imageGradient ? [images] : [])
+  const wanted = differentiate(graph, [{ tensor: loss, gradient: loss }], add, request.imageGradient ? [images] : [])
   for (const gradient of wanted) addOutput(graph, 'imageGradient', gradient, true)
   graph.phase = 'end'
   const active = activeSlots(layout, request.layers)

@@ -3,7 +3,21 @@ import type { Model } from '../models/model.js'
 import { checkResolution } from '../models/vit.js'
 import type { Values } from '../native.js'
 import type { ProgramRequest } from './programs.js'
-import type { Settings, WeightsName } from './session.js'
+
+/** Which copy of the parameters: the trained one, or a moving average. */
+export type WeightsName = 'model' | `ema${number}`
+
+/** What every call of a session shares. */
+export interface Settings {
+  readonly seed: number
+  /** Decays of the moving averages. */
+  readonly averages: readonly number[]
+  readonly smoothing: number
+  readonly betas: readonly [number, number]
+  readonly epsilon: number
+  readonly weightDecay: number
+  readonly clip: number
+}
 
 /** Images (B, H, W, C): 8-bit ones are normalised on the device, float ones are taken as already normalised. */
 export interface ImageBatch {
@@ -65,7 +79,7 @@ export function prepare(
     resolution,
     layers,
     targets,
-    smoothing: targets === 'labels' ? settings.smoothing : 0,
+    smoothing: targets === 'labels' && kind !== 'forward' ? settings.smoothing : 0,
     keep,
     weights: checkWeights(options.weights, settings),
     imageGradient: options.imageGradient ?? false,

@@ -1,7 +1,10 @@
 import { AutoprogError, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { initialValues } from '../models/parameters.js'
-import type { SessionState } from './session.js'
+import type { TypedArray } from '../native.js'
+
+/** All values of a store by name: `weights/NAME`, `moment1/NAME`, …; `steps` holds one count per parameter. */
+export type SessionState = Map<string, { shape: readonly number[]; values: TypedArray }>
 
 /** Where a block of the grown network starts from. */
 export interface LayerSource {

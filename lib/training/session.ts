@@ -7,9 +7,9 @@ import { initialValues, layoutOf } from '../models/parameters.js'
 import { matchWeights, readTensors, writeTensors } from '../models/weights.js'
 import type { Device, ProgramHandle, SessionHandle, TypedArray, Values } from '../native.js'
 import { addon, native } from '../native.js'
-import type { BatchOptions, ForwardOptions, GradientOptions, StepOptions } from './batch.js'
+import type { BatchOptions, ForwardOptions, GradientOptions, Settings, StepOptions, WeightsName } from './batch.js'
 import { prepare } from './batch.js'
-import type { GrowOptions, LayerSource } from './grow.js'
+import type { GrowOptions, LayerSource, SessionState } from './grow.js'
 import { growParameters } from './grow.js'
 import type { ProgramRequest } from './programs.js'
 import { activeSlots, buildProgram } from './programs.js'
@@ -38,12 +38,6 @@ export interface SessionOptions {
   /** Weight of the uniform distribution in targets given as class indices; 0 unless given. */
   labelSmoothing?: number
 }
-
-/** Which copy of the parameters: the trained one, or a moving average. */
-export type WeightsName = 'model' | `ema${number}`
-
-/** All values of a store by name: `weights/NAME`, `moment1/NAME`, …; `steps` holds one count per parameter. */
-export type SessionState = Map<string, { shape: readonly number[]; values: TypedArray }>
 
 export interface Session {
   readonly model: Model
@@ -80,7 +74,8 @@ const programLimit = 64
 /** Opens a session: a parameter store on a device with freshly initialised weights, and the programs that use it. */
 export async function createSession(options: SessionOptions): Promise<Session> {
   const settings = resolve(options)
-  const { device, seed, averages } = settings
+  const { device } = options
+  const { seed, averages } = settings
   let model = options.model
   let layout = layoutOf(model)
   let handle = await openStore(device, layout, averages.length)
@@ -235,19 +230,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   }
 }
 
-export interface Settings {
-  readonly device: Device
-  readonly seed: number
-  readonly averages: readonly number[]
-  readonly smoothing: number
-  readonly betas: readonly [number, number]
-  readonly epsilon: number
-  readonly weightDecay: number
-  readonly clip: number
-}
-
 function resolve({
-  device,
   precision = 'fp32',
   seed = 0,
   optimizer = {},
@@ -269,7 +252,6 @@ function resolve({
   within('weightDecay', weightDecay, 0, Infinity)
   if (clip !== null) within('clip', clip, Number.MIN_VALUE, Infinity)
   return {
-    device,
     seed,
     averages: [...averages],
     smoothing: labelSmoothing,

@@ -1,0 +1,47 @@
+import type { Split } from '../data/dataset.js'
+import { createLoader } from '../data/loader.js'
+import type { WeightsName } from './batch.js'
+import type { Session } from './session.js'
+
+/** Accuracy in [0, 1] and mean loss on held-out images. */
+export interface Accuracy {
+  readonly top1: number
+  readonly top5: number
+  readonly loss: number
+}
+
+export interface HeldOutOptions {
+  readonly batch: number
+  readonly resolution: number
+  readonly layers: readonly number[]
+  readonly weights: readonly WeightsName[]
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
+export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
+  const { batch, resolution, layers, weights, signal } = options
+  const loader = createLoader(split, { batch, seed: 0, shuffle: false })
+  const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
+  for await (const { images, height, width, channels, labels } of loader.batches({
+    sizeOf: () => resolution,
+    signal,
+  })) {
+    const shape = [labels.length, height, width, channels]
+    const results = await Promise.all(
+      weights.map((copy) =>
+        session.forward({ images: { data: images, shape }, targets: labels, layers, resolution, weights: copy }),
+      ),
+    )
+    for (const [index, { correct, correct5, loss }] of results.entries()) {
+      sums[index]!.correct += correct!
+      sums[index]!.correct5 += correct5!
+      sums[index]!.loss += loss! * labels.length
+    }
+  }
+  return sums.map(({ correct, correct5, loss }) => ({
+    top1: correct / split.length,
+    top5: correct5 / split.length,
+    loss: loss / split.length,
+  }))
+}

@@ -129,7 +129,7 @@ function build() {
   const start = Date.now()
   const built = runAll(commands) && existsSync(addon)
   const output = readFileSync(log, 'utf8')
-  const notes = output.match(/^autoprog: .*$/gm) ?? []
+  const notes = [...new Set(output.match(/^autoprog: .*$/gm))] // CMake may configure twice
   for (const note of notes) console.error(note)
   if (!built) {
     if (notes.some((note) => note.startsWith('autoprog: Highway'))) fail('Highway is missing')

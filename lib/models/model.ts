@@ -45,6 +45,8 @@ export interface Model {
   readonly imageSize: number
   /** Resolutions must be multiples of this. */
   readonly resolutionStep: number
+  /** Candidate resolutions of growth are multiples of this. */
+  readonly growthMultiple: number
   /** Blocks that can run or be left out. */
   readonly depth: number
   readonly mean: readonly number[]

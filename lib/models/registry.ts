@@ -41,19 +41,26 @@ export function modelNames(): string[] {
 /** Kinds of network whose numbers may be given freely. */
 const kinds = { vit: (configuration: VitConfiguration) => createVit('vit', configuration) }
 
-export type ModelDescription = string | ({ kind: 'vit' } & VitConfiguration)
+/** A name, or a kind with its numbers; `classes` may come from the data. */
+export type ModelDescription =
+  | string
+  | ({ kind: 'vit' } & Omit<VitConfiguration, 'classes'> & { classes?: number | undefined })
 
 /**
  * A model by name, by kind and configuration (`createModel('vit', { … })`), or by a mapping with its kind inside, as a
  * recipe has it. Throws CONFIG for an unknown name, suggesting the nearest.
  */
-export function createModel(description: ModelDescription | 'vit', configuration?: VitConfiguration): Model {
+export function createModel(
+  description: ModelDescription,
+  configuration?: VitConfiguration | { classes?: number; channels?: 1 | 3 },
+): Model {
   if (typeof description === 'object' && description !== null) {
     const { kind, ...rest } = description
-    if (kind in kinds) return kinds[kind](rest)
+    if (kind in kinds) return kinds[kind]({ ...rest, ...configuration } as VitConfiguration)
     throw unknownModel(kind)
   }
-  if (description in kinds && configuration !== undefined) return kinds[description as 'vit'](configuration)
+  if (description in kinds && configuration !== undefined)
+    return kinds[description as 'vit'](configuration as VitConfiguration)
   const create = Object.hasOwn(registry, description) ? registry[description] : undefined
   if (create === undefined) throw unknownModel(description)
   const model = create()

@@ -177,6 +177,8 @@ export function createVit(name: string, configuration: VitConfiguration): Model 
     channels,
     imageSize,
     resolutionStep: patchSize,
+    // The paper rounds 224-pixel images of 16-pixel patches to multiples of 32; others to whole patches.
+    growthMultiple: imageSize === 224 && patchSize === 16 ? 32 : patchSize,
     depth,
     mean,
     deviation,

@@ -230,12 +230,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   }
 }
 
-function resolve({
-  precision = 'fp32',
-  seed = 0,
-  optimizer = {},
-  labelSmoothing = 0,
-}: SessionOptions): Settings {
+function resolve({ precision = 'fp32', seed = 0, optimizer = {}, labelSmoothing = 0 }: SessionOptions): Settings {
   const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.05, clip = null, averages = [] } = optimizer
   if (precision !== 'fp32')
     throw new AutoprogError('CONFIG', expected('fp32 (the only precision so far)', 'precision', precision))

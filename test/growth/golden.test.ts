@@ -33,7 +33,7 @@ interface Growth {
   operators: (Record<
     'interpolation' | 'stackingFromClassifier' | 'stackingFromInput' | 'randInitFromClassifier' | 'randInitFromInput',
     (number | null)[]
-  > & { small: number; large: number }
+  > & { small: number; large: number })[]
   outlookers: { depth: number; split: [number, number] }[]
   adaptive: { preset: 'd0' | 'd1'; stages: number; magnitude: number[]; erasing: number[]; stochasticDepth: number[] }[]
 }

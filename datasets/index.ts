@@ -1,0 +1,47 @@
+/** Every dataset there is, by name or by path. */
+import { stat } from 'node:fs/promises'
+import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+import { AutoprogError, expected, nearest } from '../lib/errors.js'
+import { loadFashionMnist } from './fashion-mnist.js'
+import { loadImageFolder } from './image-folder.js'
+import { loadMnist } from './mnist.js'
+import { loadTar } from './tar.js'
+
+export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+
+const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = new Map([
+  ['fashion-mnist', loadFashionMnist],
+  ['mnist', loadMnist],
+])
+
+export const datasetNames: readonly string[] = [...named.keys()]
+
+/**
+ * Loads a dataset by name, or from the path of a folder or a tar archive of class folders. A name wins over a folder of that name;
+ * write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
+ */
+export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
+  if (typeof name !== 'string' || name === '') {
+    throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
+  }
+  const { seed = 0, signal } = options
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new AutoprogError('CONFIG', expected('an integer of at least 0', 'seed', seed))
+  }
+  signal?.throwIfAborted()
+  const load = named.get(name)
+  if (load !== undefined) return load(options)
+  const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
+  if (found instanceof Error) throw notFound(name, found)
+  return found.isDirectory() ? loadImageFolder(name, options) : loadTar(name, options)
+}
+
+function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {
+  const guess = nearest(name, datasetNames)
+  const hint =
+    guess === undefined
+      ? `give ${datasetNames.join(', ')}, or the path of a folder or .tar of class folders`
+      : `did you mean ${guess}?`
+  const reason = cause.code === 'ENOENT' ? '' : ` (${cause.message})`
+  return new AutoprogError('DATA', `There is no dataset and no file named ${name}${reason}`, { hint, cause })
+}

@@ -1,0 +1,107 @@
+/** An uncompressed tar archive laid out as an image folder; images are read in place, nothing is unpacked. */
+import { access, type FileHandle, open } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { extract } from 'tar-stream'
+import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+import { brokenImage } from '../lib/data/decode.js'
+import { type ImageTree, treeDataset } from '../lib/data/image-tree.js'
+import { AutoprogError } from '../lib/errors.js'
+
+const blockSize = 512
+
+/**
+ * The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
+ * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
+ */
+export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
+  const train = await openTree(file, options.signal)
+  try {
+    const beside = await testArchive(file)
+    const test = beside === undefined ? undefined : await openTree(beside, options.signal)
+    return await treeDataset(basename(file), { train, test }, options)
+  } catch (error) {
+    await train.close()
+    throw error
+  }
+}
+
+/** `photos-test.tar` or `photos-val.tar` beside `photos-train.tar`, where it is there. */
+async function testArchive(file: string): Promise<string | undefined> {
+  const name = basename(file)
+  const candidates = ['test', 'val'].map((half) => name.replace(/train(?!.*train)/i, half))
+  for (const candidate of candidates) {
+    const path = join(dirname(file), candidate)
+    const found =
+      candidate !== name &&
+      (await access(path)
+        .then(() => true)
+        .catch(() => false))
+    if (found) return path
+  }
+  return undefined
+}
+
+/** Where a member's bytes lie; undefined for a member without bytes of its own, such as a link. */
+type Place = { readonly offset: number; readonly size: number } | undefined
+
+async function openTree(file: string, signal: AbortSignal | undefined): Promise<ImageTree> {
+  const handle = await open(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
+  let closing: Promise<void> | undefined
+  const close = () => (closing ??= handle.close())
+  try {
+    const { places, folders } = await indexMembers(file, handle, signal)
+    const read = async (path: string): Promise<Uint8Array> => {
+      if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
+      return readMember(handle, `${file}/${path}`, places.get(path))
+    }
+    return { source: file, files: [...places.keys()], folders, read, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Reads the archive once from end to end and keeps where each file lies. */
+async function indexMembers(file: string, handle: FileHandle, signal: AbortSignal | undefined) {
+  const places = new Map<string, Place>()
+  const folders: string[] = []
+  let end = 0
+  const index = extract()
+  index.on('entry', (header, content, next) => {
+    const { size, type } = header
+    const offset = content.offset + blockSize // the content follows its header
+    const path = header.name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
+    end = offset + Math.ceil(size / blockSize) * blockSize
+    if (type === 'directory') folders.push(path)
+    else places.set(path, type === 'file' || type === 'contiguous-file' ? { offset, size } : undefined)
+    content.on('error', () => {}) // told by the archive's stream
+    content.on('end', next).resume()
+  })
+  try {
+    const bytes = handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 2 ** 16 })
+    await pipeline(bytes, index, { signal })
+  } catch (cause) {
+    signal?.throwIfAborted()
+    throw cannotRead(file, cause as Error)
+  }
+  // Cut off between two members an archive still parses; only the empty block after the last one tells.
+  const { size } = await handle.stat()
+  if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
+  return { places, folders: folders.filter((path) => path !== '') }
+}
+
+async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
+  if (place === undefined) throw brokenImage(name, 'it is a link; pack the file itself')
+  const bytes = Buffer.allocUnsafe(place.size)
+  const { bytesRead } = await handle
+    .read(bytes, 0, place.size, place.offset)
+    .catch((cause) => Promise.reject(brokenImage(name, cause)))
+  if (bytesRead < place.size) throw brokenImage(name, 'the archive has become shorter')
+  return bytes
+}
+
+function cannotRead(file: string, cause: Error): AutoprogError {
+  const hint = 'give an uncompressed .tar (gunzip a .tar.gz first), or a folder'
+  return new AutoprogError('DATA', `Cannot read ${file} as a tar archive: ${cause.message}`, { hint, cause })
+}

@@ -1,0 +1,33 @@
+/** `autoprog evaluate`: held-out accuracy of a run's weights and of its averages. */
+import type { Command } from 'commander'
+import { percent, small } from '../report/format.js'
+import { table } from '../report/table.js'
+import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
+import { type Accuracy, loadEvaluator } from './engine.js'
+
+interface EvaluateOptions extends CommonOptions {
+  data?: string
+  resolution?: number
+}
+
+const example = 'autoprog evaluate runs/fashion-mnist-autoprog-0 --resolution 64'
+
+export function evaluateCommand(): Command {
+  return createCommand('evaluate', "held-out accuracy of a run's last checkpoint", example)
+    .argument('<run>', 'run folder')
+    .option('--data <data>', "dataset to evaluate on (default: the run's)")
+    .option('--resolution <pixels>', "image size (default: the run's)", parseNumber)
+    .action(evaluateRun)
+}
+
+async function evaluateRun(run: string, options: EvaluateOptions): Promise<void> {
+  const { evaluate } = await loadEvaluator()
+  const { data, resolution } = options
+  const result = await evaluate(run, {
+    ...(data === undefined ? {} : { data }),
+    ...(resolution === undefined ? {} : { resolution }),
+  })
+  const row = (name: string, { top1, top5, loss }: Accuracy) => [name, percent(top1), percent(top5), small(loss)]
+  const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
+  printResult(options, { run, ...result }, `${result.images} images\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`)
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+/** The command line: routes to one file per command. */
+import { Command } from 'commander'
+import { reportFailure } from './command.js'
+import { compareCommand } from './compare.js'
+import { doctorCommand } from './doctor.js'
+import { evaluateCommand } from './evaluate.js'
+import { flopsCommand } from './flops.js'
+import { packageVersion } from './package.js'
+import { trainCommand } from './train.js'
+
+const program = new Command('autoprog')
+  .description('Trains vision transformers in about half the time, by automated progressive learning.')
+  .version(packageVersion())
+  .showHelpAfterError('(autoprog --help lists the commands)')
+  .exitOverride()
+for (const create of [trainCommand, compareCommand, evaluateCommand, flopsCommand, doctorCommand]) {
+  program.addCommand(create())
+}
+
+// A reader that leaves early (`autoprog train | head`) stops nothing.
+process.stdout.on('error', () => {})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exitCode = reportFailure(error, process.argv.slice(2))
+}

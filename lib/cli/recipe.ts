@@ -1,0 +1,71 @@
+/** The recipe that a command line asks for: a file, flags for its common keys, `--set` for all others, a scheme. */
+import { basename, extname } from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import { parse } from 'yaml'
+import { type Config, loadConfig, type Override, withScheme } from '../training/config.js'
+import { parseNumber } from './command.js'
+import { findRecipe } from './package.js'
+
+export const defaultRecipe = 'fashion-mnist'
+
+export interface RecipeOptions {
+  data?: string
+  model?: string
+  schedule?: Config['schedule']['kind']
+  stages?: number
+  ratio?: number
+  epochs?: number
+  batch?: number
+  precision?: string
+  device?: string
+  seed?: number
+  set?: Override[]
+}
+
+/** Flags that stand for one recipe key each. */
+const keys = {
+  data: 'data',
+  model: 'model',
+  stages: 'schedule.stages',
+  ratio: 'schedule.ratio',
+  epochs: 'epochs',
+  batch: 'batch',
+  precision: 'precision',
+  device: 'device',
+  seed: 'seed',
+} as const
+
+export function addRecipeOptions(command: Command): Command {
+  return command
+    .option('--data <data>', 'dataset name, or path of a folder or tar file')
+    .option('--model <name>', 'model name')
+    .option('--stages <n>', 'number of stages', parseNumber)
+    .option('--ratio <r>', 'smallest candidate as a share of the full network', parseNumber)
+    .option('--epochs <n>', 'epochs', parseNumber)
+    .option('--batch <n>', 'batch size', parseNumber)
+    .option('--precision <p>', 'precision')
+    .option('--device <d>', 'auto, cpu, cuda or cuda:N')
+    .option('--set <key=value>', 'any recipe key, for example --set ema.decays=[0.99] (repeatable)', addOverride)
+}
+
+/** Loads `file` (a recipe's path or name) with the flags applied. Throws CONFIG. */
+export function loadRecipe(file: string, options: RecipeOptions): { name: string; config: Config } {
+  const path = findRecipe(file)
+  const flags = Object.entries(keys).flatMap(([flag, key]) => {
+    const value = options[flag as keyof typeof keys]
+    return value === undefined ? [] : [{ path: key, value }]
+  })
+  const config = loadConfig({ file: path, overrides: [...flags, ...(options.set ?? [])] })
+  const name = basename(path, extname(path))
+  return { name, config: options.schedule === undefined ? config : withScheme(config, options.schedule) }
+}
+
+function addOverride(text: string, previous: Override[] = []): Override[] {
+  const at = text.indexOf('=')
+  if (at <= 0) throw new InvalidArgumentError('Expected key=value, such as search.batches=20.')
+  try {
+    return [...previous, { path: text.slice(0, at).trim(), value: parse(text.slice(at + 1)) as unknown }]
+  } catch {
+    throw new InvalidArgumentError('Expected a YAML value after the equals sign.')
+  }
+}

@@ -1,0 +1,65 @@
+/** One training run as the command line makes it: recorded in its folder, shown as it goes, stopped by a signal. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Summary } from '../report/events.js'
+import { createProgress } from '../report/progress.js'
+import type { Config } from '../training/config.js'
+import { loadTrainer } from './engine.js'
+import type { Interrupt } from './interrupt.js'
+
+export interface RunRequest {
+  config: Config
+  out: string
+  resume: boolean
+  baseline?: string
+  stream: NodeJS.WriteStream
+  interrupt: Interrupt
+}
+
+/** Trains to the end and returns the summary, or undefined where a signal stopped the run before. */
+export async function runTraining(request: RunRequest): Promise<Summary | undefined> {
+  const { config, out, resume, baseline, stream, interrupt } = request
+  const { train } = await loadTrainer()
+  const progress = createProgress({ stream, bar: stream.isTTY === true })
+  let summary: Summary | undefined
+  try {
+    const options = { out, resume, signal: interrupt.signal, ...(baseline === undefined ? {} : { baseline }) }
+    for await (const event of train(config, options)) {
+      progress.show(event)
+      if (event.type === 'end') summary = event.summary
+    }
+  } catch (error) {
+    // A run that a signal stopped may say so by throwing; anything else is a failure.
+    const stopped = interrupt.signal.aborted && error instanceof Error && error.name === 'AbortError'
+    if (!stopped) throw error
+  } finally {
+    progress.close()
+  }
+  return summary
+}
+
+/** Whether a folder holds a run, finished or not. */
+export function holdsRun(folder: string): boolean {
+  return existsSync(join(folder, 'config.yaml'))
+}
+
+/** Whether a run can be resumed: it has written a checkpoint. */
+export function holdsCheckpoint(folder: string): boolean {
+  const checkpoints = join(folder, 'checkpoints')
+  return existsSync(checkpoints) && readdirSync(checkpoints).length > 0
+}
+
+/** `base`, or `base-2`, `base-3`, …: the first that holds nothing. */
+export function freshFolder(base: string): string {
+  for (let number = 1; ; number++) {
+    const folder = number === 1 ? base : `${base}-${number}`
+    if (!existsSync(folder) || readdirSync(folder).length === 0) return folder
+  }
+}
+
+/** The last of `base`, `base-2`, … that holds a run; `base` where none does. */
+export function latestRun(base: string): string {
+  let latest = base
+  for (let number = 2; holdsRun(`${base}-${number}`); number++) latest = `${base}-${number}`
+  return latest
+}

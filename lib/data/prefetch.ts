@@ -1,0 +1,59 @@
+/** Work done ahead of its consumer. */
+import { unlessAborted, yieldToEventLoop } from './concurrent.js'
+
+export interface PrefetchOptions<T> {
+  readonly first: number
+  /** How many items in all; may be infinite. */
+  readonly count: number
+  /** How many items are prepared, or under way, while the consumer works on one. */
+  readonly ahead: number
+  readonly signal: AbortSignal | undefined
+  produce(step: number, signal: AbortSignal): Promise<T>
+}
+
+/**
+ * Yields the items of steps first, first + 1, … in order, with the seconds that the consumer waited for each. One item is produced
+ * at a time. When the consumer leaves, or the signal aborts (its reason is thrown), production stops and has ended on return.
+ */
+export async function* prefetch<T>(
+  options: PrefetchOptions<T>,
+): AsyncGenerator<{ item: T; waited: number }, void, void> {
+  const { first, count, ahead, signal, produce } = options
+  signal?.throwIfAborted()
+  const stop = new AbortController()
+  const abort = () => stop.abort(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+
+  const queue: Promise<T>[] = []
+  let next = first
+  let last: Promise<unknown> = Promise.resolve()
+  const refill = () => {
+    while (queue.length < Math.max(1, ahead) && next < first + count) {
+      const step = next++
+      const made = last.then(async () => {
+        await yieldToEventLoop() // or a producer and a consumer that never wait would keep timers and signals out
+        stop.signal.throwIfAborted()
+        return produce(step, stop.signal)
+      })
+      made.catch(() => {}) // told to the consumer when it asks for this item, or to nobody if it has left
+      queue.push(made)
+      last = made
+    }
+  }
+  try {
+    refill()
+    for (let made = queue.shift(); made !== undefined; made = queue.shift()) {
+      const begun = performance.now()
+      const item = await unlessAborted(made, stop.signal)
+      const waited = (performance.now() - begun) / 1000
+      if (ahead > 0) refill()
+      yield { item, waited }
+      signal?.throwIfAborted()
+      refill()
+    }
+  } finally {
+    signal?.removeEventListener('abort', abort)
+    stop.abort()
+    await last.catch(() => {})
+  }
+}

@@ -1,0 +1,86 @@
+/** What a person reads of a run: one block of text for each event worth a line. */
+import type { EpochEvent, StageEvent, StartEvent, StepEvent, Summary, TrainingEvent } from './events.js'
+import { duration, integer, percent, scaled, small, times } from './format.js'
+import { candidatesTable, stagesTable } from './table.js'
+
+/** The text of an event, or undefined where it has none (steps, checkpoints). */
+export function eventText(event: TrainingEvent): string | undefined {
+  switch (event.type) {
+    case 'start':
+      return startText(event)
+    case 'stage':
+      return stageText(event)
+    case 'search':
+      return `${candidatesTable(event)}\nstage ${event.stage}: score = loss x time^${small(event.exponent)}, lowest wins`
+    case 'epoch':
+      return epochText(event)
+    case 'notice':
+      return `note: ${event.message}`
+    case 'end':
+      return summaryText(event.summary)
+    case 'step':
+    case 'checkpoint':
+      return undefined
+  }
+}
+
+/** Where a step stands: "step 120/9360 · stage 1/4 search · 4 layers, 32 px · 812 images/s · loss … · lr … · 3 min 12 s left". */
+export function stepText(event: StepEvent, stages: number, imagesPerSecond: number, secondsLeft: number): string {
+  return [
+    `step ${event.step + 1}/${event.steps}`,
+    `stage ${event.stage}/${stages} ${event.phase}`,
+    `${event.depth} layers, ${event.resolution} px`,
+    `${integer(imagesPerSecond)} images/s`,
+    `loss ${small(event.loss)}`,
+    `lr ${small(event.learningRate)}`,
+    `${duration(secondsLeft)} left`,
+  ].join(' · ')
+}
+
+/** The end of a run: the schedule it went through, accuracy, time, cost, speed-ups. */
+export function summaryText(summary: Summary): string {
+  const { speedupTheoretical, speedupPractical, top1, top1Ema, bestEmaDecay } = summary
+  const average = bestEmaDecay === null ? '' : `, best average (decay ${bestEmaDecay}) ${percent(top1Ema)}`
+  const kept =
+    speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
+  return [
+    '',
+    `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} epochs`,
+    stagesTable(summary.stages),
+    `top-1                ${percent(top1)}${average}`,
+    `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
+    `average cost         ${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward`,
+    `theoretical speed-up ${times(speedupTheoretical)}`,
+    `practical speed-up   ${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
+  ].join('\n')
+}
+
+function startText(event: StartEvent): string {
+  const resumed = event.resumedFrom === null ? '' : ` · resumed at step ${integer(event.resumedFrom)}`
+  return [
+    `${event.scheme} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
+    `${event.data}: ${integer(event.trainImages)} training images, ${integer(event.testImages)} held out, ${event.classes} classes`,
+    `${event.epochs} epochs of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads${resumed}`,
+  ].join('\n')
+}
+
+function stageText({ stage, stages, phase, subnetwork, candidates, microBatch }: StageEvent): string {
+  const network = `${subnetwork.depth} layers, ${subnetwork.resolution} px`
+  const what = phase === 'search' ? `search among ${candidates.length} up to ${network}` : `train ${network}`
+  return `stage ${stage}/${stages} · ${what} · micro-batch ${microBatch}`
+}
+
+function epochText(event: EpochEvent): string {
+  const best = event.emas.reduce((a, b) => (b.top1 > a.top1 ? b : a), event.emas[0] ?? { decay: 0, top1: -1 })
+  return [
+    `epoch ${event.epoch}`,
+    `${event.depth} layers, ${event.resolution} px`,
+    `train loss ${small(event.trainLoss)}`,
+    ...(event.testLoss === null ? [] : [`test loss ${small(event.testLoss)}`]),
+    ...(event.top1 === null ? [] : [`top-1 ${percent(event.top1)}`]),
+    ...(event.emas.length === 0 ? [] : [`best average ${percent(best.top1)} (${best.decay})`]),
+    `lr ${small(event.learningRate)}`,
+    `${integer(event.imagesPerSecond)} images/s`,
+    duration(event.trainSeconds),
+  ].join(' · ')
+}

@@ -1,0 +1,123 @@
+/** Values of a recipe that are each fine and cannot go together. */
+import { expected } from '../errors.js'
+import type { Config, Schedule } from './schema.js'
+
+/** One thing wrong with a recipe; `hint` says what to write instead. */
+export interface Problem {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+  readonly hint?: string
+}
+
+/** Number of stages that a schedule runs through. */
+export function stageCount(schedule: Schedule): number {
+  if (schedule.kind === 'original' || schedule.kind === 'supernet') return 1
+  if (schedule.kind === 'progstack') return 3
+  return schedule.kind === 'fixed' ? (schedule.subnetworks?.length ?? 0) : schedule.stages
+}
+
+/** Every contradiction in a recipe; none is the rule. */
+export function contradictions(config: Config): Problem[] {
+  return rules.flatMap((rule) => rule(config))
+}
+
+const rules: readonly ((config: Config) => Problem[])[] = [
+  fixedNeedsSubnetworks,
+  fixedCountsItsSubnetworks,
+  oneLengthPerStage,
+  searchFitsItsStage,
+  warmupFitsTheRun,
+  ratesBelowThePeak,
+  microBatchDividesBatch,
+  adaptiveRangeRises,
+]
+
+function refuse(wrong: boolean, path: string, message: string, hint: string): Problem[] {
+  return wrong ? [{ path: path.split('.'), message, hint }] : []
+}
+
+function fixedNeedsSubnetworks({ schedule }: Config): Problem[] {
+  return refuse(
+    schedule.kind === 'fixed' && schedule.subnetworks === null,
+    'schedule.kind',
+    expected('a list of { l, n }', 'schedule.subnetworks of a fixed schedule', schedule.subnetworks),
+    'set schedule.subnetworks, for example [{ l: 0.5, n: 0.6 }, { l: 1, n: 1 }]',
+  )
+}
+
+function fixedCountsItsSubnetworks({ schedule }: Config): Problem[] {
+  const { kind, subnetworks, stages } = schedule
+  return refuse(
+    kind === 'fixed' && subnetworks !== null && stages !== subnetworks.length,
+    'schedule.stages',
+    expected(`${subnetworks?.length}, the number of schedule.subnetworks,`, 'schedule.stages', stages),
+    'leave schedule.stages out of a fixed schedule',
+  )
+}
+
+function oneLengthPerStage({ schedule }: Config): Problem[] {
+  const stages = stageCount(schedule)
+  return refuse(
+    schedule.lengths !== null && stages > 0 && schedule.lengths.length !== stages,
+    'schedule.lengths',
+    `Expected one length a stage, ${stages}, for schedule.lengths of ${schedule.kind} but received ${schedule.lengths?.length}`,
+    'null divides the run by the scheme itself',
+  )
+}
+
+function searchFitsItsStage({ epochs, schedule, search }: Config): Problem[] {
+  const lengths = schedule.lengths ?? Array.from({ length: schedule.stages }, () => 1)
+  const total = lengths.reduce((sum, length) => sum + length, 0)
+  // The last stage trains the full network and searches nothing.
+  const shortest = (epochs * Math.min(...lengths.slice(0, -1), total)) / total
+  return refuse(
+    schedule.kind === 'autoprog' && search.epochs !== 'auto' && search.epochs > shortest,
+    'search.epochs',
+    expected(
+      `at most ${Number(shortest.toPrecision(4))}, the shortest stage that searches,`,
+      'search.epochs',
+      search.epochs,
+    ),
+    'search less, train longer, or use auto',
+  )
+}
+
+function warmupFitsTheRun({ epochs, learningRate: { warmupEpochs } }: Config): Problem[] {
+  return refuse(
+    warmupEpochs > epochs,
+    'learningRate.warmupEpochs',
+    expected(`at most the epochs, ${epochs},`, 'learningRate.warmupEpochs', warmupEpochs),
+    'lower learningRate.warmupEpochs, or raise epochs',
+  )
+}
+
+function ratesBelowThePeak({ learningRate, optimizer }: Config): Problem[] {
+  return (['minimum', 'warmupStart'] as const).flatMap((key) =>
+    refuse(
+      learningRate[key] > optimizer.learningRate,
+      `learningRate.${key}`,
+      expected(`at most the peak, ${optimizer.learningRate},`, `learningRate.${key}`, learningRate[key]),
+      'optimizer.learningRate is the peak',
+    ),
+  )
+}
+
+/** Images that are mixed with each other, i and B - 1 - i, travel in one micro-batch: hence even. */
+function microBatchDividesBatch({ batch, microBatch }: Config): Problem[] {
+  return refuse(
+    microBatch !== 'auto' && (microBatch % 2 !== 0 || batch % microBatch !== 0),
+    'microBatch',
+    expected(`an even divisor of the batch, ${batch},`, 'microBatch', microBatch),
+    'auto takes what fits memory and runs fastest',
+  )
+}
+
+function adaptiveRangeRises({ regularization }: Config): Problem[] {
+  const range = regularization.adaptive?.stochasticDepth
+  return refuse(
+    range !== undefined && range[0] > range[1],
+    'regularization.adaptive.stochasticDepth',
+    expected('[min, max] in rising order', 'regularization.adaptive.stochasticDepth', range),
+    'regularisation grows with the network',
+  )
+}

@@ -1,0 +1,487 @@
+/** Training as an async iterable of events: stages, searches, growth, evaluation, checkpoints, resume. */
+import { loadDataset } from '../../datasets/index.js'
+import type { Dataset } from '../data/dataset.js'
+import type { Batch, Loader } from '../data/loader.js'
+import { createLoader } from '../data/loader.js'
+import { AutoprogError } from '../errors.js'
+import type { Search, SearchState } from '../growth/search.js'
+import { createSearch } from '../growth/search.js'
+import type { Subnetwork } from '../growth/space.js'
+import type { Model } from '../models/model.js'
+import { createModel } from '../models/registry.js'
+import type { Device } from '../native.js'
+import { openDevice } from '../native.js'
+import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
+import { readSummary, recordEvents, writeAtomically } from '../report/run-folder.js'
+import type { WeightsName } from './batch.js'
+import { loadCheckpoint, saveCheckpoint } from './checkpoint.js'
+import type { Config } from './config.js'
+import { configToYaml } from './config.js'
+import { evaluateHeldOut } from './held-out.js'
+import { learningRateAt } from './learning-rate.js'
+import type { MicroBatchTuner, TunerState } from './micro-batch.js'
+import { createTuner } from './micro-batch.js'
+import type { Session } from './session.js'
+import { createSession } from './session.js'
+import type { Stage, Stages } from './stages.js'
+import { growthTo, layersOf, planRun } from './stages.js'
+import type { Tally } from './tally.js'
+import { addSeconds, addStep, closeEpoch, createTally, enterStage, summarize } from './tally.js'
+
+export interface TrainOptions {
+  /** Run folder: config.yaml, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
+  out?: string
+  /** Continues the run in `out` from its last checkpoint. */
+  resume?: boolean
+  /** Stops after the current step with a checkpoint; the iterable then throws the signal's reason. */
+  signal?: AbortSignal
+  /** Folder of a finished run of the original scheme, for the practical speed-up. */
+  baseline?: string
+}
+
+/** The trainer's part of a checkpoint. */
+interface TrainerState {
+  step: number
+  stage: number
+  searching: boolean
+  /** What the current stage trains, or its largest candidate while it searches. */
+  subnetwork: Subnetwork
+  /** What the stage before ended with. */
+  previous: Subnetwork | undefined
+  depth: number
+  grownAt: number
+  search: SearchState | undefined
+  tuner: TunerState
+  tally: Tally
+}
+
+interface Run {
+  readonly config: Config
+  readonly options: TrainOptions
+  readonly dataset: Dataset
+  readonly device: Device
+  /** The full network. */
+  readonly model: Model
+  readonly loader: Loader
+  readonly stages: Stages
+  readonly session: Session
+  readonly tuner: MicroBatchTuner
+  readonly notices: string[]
+  state: TrainerState
+  stage: Stage
+  search: Search | undefined
+  lastCheckpoint: string | undefined
+  lastEpoch: EpochEvent | undefined
+}
+
+/**
+ * Trains a recipe. Every event is final when it is yielded; with `out` it is also on record. Throws CONFIG and DATA for
+ * what cannot be trained, NUMERIC when the loss is no longer finite, CHECKPOINT when the run folder cannot be written.
+ */
+export function train(config: Config, options: TrainOptions = {}): AsyncGenerator<TrainingEvent> {
+  const events = trainingEvents(config, options)
+  return options.out === undefined ? events : recordEvents(events, options.out)
+}
+
+async function* trainingEvents(config: Config, options: TrainOptions): AsyncGenerator<TrainingEvent> {
+  const device = await openDevice(config.device, config.threads === 'auto' ? {} : { threads: config.threads })
+  let run: Run | undefined
+  try {
+    run = await openRun(config, options, device)
+    yield startEvent(run)
+    for (const message of run.dataset.notices) yield { type: 'notice', message }
+    while (run.state.step < run.stages.steps) yield* trainSegment(run)
+    yield { type: 'end', summary: summaryOf(run) }
+  } finally {
+    await run?.session.close()
+    await run?.dataset.close()
+    await device.close()
+  }
+}
+
+async function openRun(config: Config, options: TrainOptions, device: Device): Promise<Run> {
+  const { out, resume, signal, baseline } = options
+  if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
+  const dataset = await loadDataset(config.data, { seed: config.seed, ...(signal && { signal }) })
+  const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
+  const { flip, pad, labelSmoothing } = config.regularization
+  const notices: string[] = []
+  const loader = createLoader(dataset.train, {
+    batch: config.batch,
+    seed: config.seed,
+    shuffle: true,
+    augment: { flip, pad },
+    onBroken: (message) => notices.push(message),
+  })
+  const stages = planRun(config, model, loader.stepsPerEpoch)
+  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, recipeOf(config)) : undefined
+  const first = stages.stage(0, undefined)
+  const state: TrainerState = restored?.trainer ?? {
+    step: 0,
+    stage: -1,
+    searching: false,
+    subnetwork: first.subnetwork,
+    previous: undefined,
+    depth: first.subnetwork.depth,
+    grownAt: -1,
+    search: undefined,
+    tuner: {},
+    tally: createTally(),
+  }
+  if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
+  const { learningRate: _, ...optimizer } = config.optimizer
+  const session = await createSession({
+    device,
+    model: model.withDepth(state.depth),
+    precision: config.precision,
+    seed: config.seed,
+    labelSmoothing,
+    optimizer: { ...optimizer, averages: config.ema.decays },
+  })
+  if (restored) await session.restore(restored.tensors)
+  const stage = stages.stage(Math.max(0, state.stage), state.previous)
+  const run: Run = {
+    ...{ config, options, dataset, device, model, loader, stages, session, state, stage, notices },
+    tuner: createTuner(config.batch, config.microBatch, state.tuner),
+    search: undefined,
+    lastCheckpoint: restored?.path,
+    lastEpoch: undefined,
+  }
+  if (state.searching) run.search = openSearch(run, state.search)
+  return run
+}
+
+/** What must not change between a run and its resume; the machine's part may. */
+function recipeOf({ device: _device, threads: _threads, ...recipe }: Config): string {
+  return JSON.stringify(recipe)
+}
+
+function startEvent({ config, dataset, device, model, loader, stages, state }: Run): StartEvent {
+  return {
+    type: 'start',
+    scheme: config.schedule.kind,
+    model: model.name,
+    data: dataset.name,
+    device: device.name,
+    threads: device.threads,
+    parameters: model.parameterCount(),
+    classes: dataset.classes.length,
+    trainImages: dataset.train.length,
+    testImages: dataset.test.length,
+    epochs: stages.epochs,
+    stepsPerEpoch: loader.stepsPerEpoch,
+    batch: config.batch,
+    flopsFull: model.flops(),
+    resumedFrom: state.step > 0 ? state.step : null,
+  }
+}
+
+/** Trains to the end of the current phase, entering the next stage or phase first where one is due. */
+async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
+  const { state, stages, options } = run
+  if (state.stage < 0 || state.step >= run.stage.end) yield* enterNextStage(run)
+  const { stage } = run
+  const end = state.searching ? stage.first + stage.searchSteps : stage.end
+  const batches = run.loader.batches({
+    firstStep: state.step,
+    steps: end - state.step,
+    sizeOf: (step) => subnetworkAt(run, step).resolution,
+    ...(options.signal && { signal: options.signal }),
+  })
+  const started = performance.now()
+  const before = state.tally.totalSeconds
+  for await (const batch of abortable(batches, options.signal)) {
+    if (run.search?.evaluatesBefore(batch.step)) await evaluateCandidates(run)
+    yield await trainStep(run, batch)
+    for (const message of run.notices.splice(0)) yield { type: 'notice', message }
+    state.step = batch.step + 1
+    state.tally.totalSeconds = before + (performance.now() - started) / 1000
+    if (state.step % run.loader.stepsPerEpoch === 0 || state.step === stages.steps) yield* endEpoch(run)
+    if (options.signal?.aborted) break
+  }
+  state.tally.totalSeconds = before + (performance.now() - started) / 1000
+  if (options.signal?.aborted) {
+    if (options.out !== undefined && state.step > 0) yield await checkpoint(run)
+    throw options.signal.reason
+  }
+  if (state.searching && state.step === end && run.config.schedule.kind !== 'supernet') yield* endSearch(run)
+}
+
+/** Passes batches on, and ends quietly when the signal stops the loader: the trainer then writes its checkpoint. */
+async function* abortable(batches: AsyncIterable<Batch>, signal: AbortSignal | undefined): AsyncGenerator<Batch> {
+  try {
+    yield* batches
+  } catch (error) {
+    if (!signal?.aborted) throw error
+  }
+}
+
+async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
+  const { state, stages, session, config } = run
+  const started = performance.now()
+  state.previous = state.stage < 0 ? undefined : state.subnetwork
+  state.stage++
+  const stage = stages.stage(state.stage, state.previous)
+  run.stage = stage
+  state.subnetwork = stage.subnetwork
+  const layers = growthTo(stage.subnetwork.depth, session.model.depth, operatorOf(config))
+  if (layers) {
+    const { operator, source, moments } = config.schedule
+    const averaged = operator === 'mogrow' && stage.subnetwork.depth > state.depth
+    await session.grow(layers, {
+      fromAverage: averaged ? (source === 'new' ? 'added' : 'all') : 'none',
+      moments,
+      occasion: state.stage,
+    })
+    state.grownAt = state.step
+  }
+  state.depth = stage.subnetwork.depth
+  state.searching = stage.searchSteps > 0
+  run.search = state.searching ? openSearch(run, undefined) : undefined
+  enterStage(state.tally, stage.index + 1, stage.subnetwork)
+  addSeconds(state.tally, (performance.now() - started) / 1000, false)
+  yield stageEvent(run)
+}
+
+/** Progressive stacking is named after its operator; MoGrow may take its place. */
+function operatorOf({ schedule: { kind, operator } }: Config): Config['schedule']['operator'] {
+  return kind === 'progstack' && operator !== 'mogrow' ? 'stacking' : operator
+}
+
+function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent {
+  return {
+    type: 'stage',
+    stage: stage.index + 1,
+    stages: stages.count,
+    phase: state.searching ? 'search' : 'train',
+    subnetwork: state.subnetwork,
+    candidates: state.searching ? [...stage.candidates] : [],
+    step: state.step,
+    epoch: state.step / loader.stepsPerEpoch,
+    microBatch: tuner.choose(keyOf(state.subnetwork)),
+  }
+}
+
+function openSearch({ stage, model, loader, config }: Run, restored: SearchState | undefined): Search {
+  return createSearch(
+    {
+      candidates: stage.candidates,
+      flops: stage.candidates.map(({ depth, resolution }) => model.flops({ depth, resolution })),
+      firstStep: stage.first,
+      steps: stage.searchSteps,
+      stepsPerEpoch: loader.stepsPerEpoch,
+      seed: config.seed,
+      time: config.search.time,
+    },
+    restored,
+  )
+}
+
+/** Depends on the step alone, so that the loader can prepare what it will need. */
+function subnetworkAt({ search, stage, state }: Run, step: number): Subnetwork {
+  return search ? stage.candidates[search.candidateOf(step)]! : state.subnetwork
+}
+
+const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resolution}`
+
+function layersAt(run: Run, subnetwork: Subnetwork): number[] {
+  return run.state.searching
+    ? layersOf(run.stage, subnetwork)
+    : Array.from({ length: run.session.model.depth }, (_, index) => index)
+}
+
+async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
+  const { session, state, stages, stage, tuner, loader, model, search } = run
+  const started = performance.now()
+  const subnetwork = subnetworkAt(run, batch.step)
+  const key = keyOf(subnetwork)
+  const microBatch = tuner.choose(key)
+  const learningRate = rateAt(run, batch.step)
+  const { loss, gradientNorm } = await session.step({
+    images: {
+      data: batch.images,
+      shape: [batch.labels.length, batch.height, batch.width, batch.channels],
+      crops: batch.crops,
+      pad: loader.pad,
+    },
+    targets: batch.labels,
+    layers: layersAt(run, subnetwork),
+    resolution: subnetwork.resolution,
+    microBatch,
+    stochasticDepth: stages.stochasticDepth(stage, state.searching),
+    step: batch.step,
+    learningRate,
+  })
+  const computed = (performance.now() - started) / 1000
+  if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(run, batch.step, loss)
+  if (tuner.record(key, microBatch, computed) && search) search.recordTime(search.candidateOf(batch.step), computed)
+  const event: StepEvent = {
+    type: 'step',
+    step: batch.step,
+    steps: stages.steps,
+    epoch: Math.floor(batch.step / loader.stepsPerEpoch),
+    stage: stage.index + 1,
+    phase: state.searching ? 'search' : 'train',
+    depth: subnetwork.depth,
+    resolution: subnetwork.resolution,
+    loss,
+    gradientNorm,
+    learningRate,
+    images: batch.labels.length,
+    seconds: computed + batch.waited,
+    waited: batch.waited,
+  }
+  addStep(state.tally, event, model.flops(subnetwork))
+  return event
+}
+
+function rateAt({ config, loader, state }: Run, step: number): number {
+  const { optimizer, learningRate, schedule, epochs } = config
+  const epoch = step / loader.stepsPerEpoch
+  const rate = learningRateAt(
+    { peak: optimizer.learningRate, epochs, ...learningRate },
+    learningRate.per === 'epoch' ? Math.floor(epoch) : epoch,
+  )
+  const since = step - state.grownAt
+  // After a growth the rate may rise from zero again: new layers meet moments that do not know them.
+  return state.grownAt >= 0 && since < schedule.rewarm ? (rate * (since + 1)) / (schedule.rewarm + 1) : rate
+}
+
+function diverged({ lastCheckpoint }: Run, step: number, loss: number): AutoprogError {
+  const good =
+    lastCheckpoint === undefined
+      ? 'No checkpoint was written before.'
+      : `The last good checkpoint is ${lastCheckpoint}.`
+  return new AutoprogError('NUMERIC', `The loss of step ${step} is ${loss}: training has diverged. ${good}`, {
+    hint: 'Lower optimizer.learningRate, set optimizer.clip, or warm up for longer.',
+  })
+}
+
+/** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */
+async function evaluateCandidates(run: Run): Promise<void> {
+  const { session, stage, config, loader, stages, state, options } = run
+  const started = performance.now()
+  const { decays } = config.ema
+  const fastest: WeightsName = `ema${decays.indexOf(Math.min(...decays))}`
+  const losses: number[] = []
+  for (const candidate of stage.candidates) {
+    let sum = 0
+    const fixed = loader.fixedBatches(config.search.batches, {
+      sizeOf: () => candidate.resolution,
+      ...(options.signal && { signal: options.signal }),
+    })
+    for await (const batch of fixed) {
+      const { loss } = await session.forward({
+        images: {
+          data: batch.images,
+          shape: [batch.labels.length, batch.height, batch.width, batch.channels],
+          crops: batch.crops,
+          pad: loader.pad,
+        },
+        targets: batch.labels,
+        layers: layersAt(run, candidate),
+        resolution: candidate.resolution,
+        weights: fastest,
+        stochasticDepth: stages.stochasticDepth(stage, true),
+        step: batch.step,
+      })
+      sum += loss!
+    }
+    losses.push(sum / config.search.batches)
+  }
+  run.search!.recordLosses(losses)
+  addSeconds(state.tally, (performance.now() - started) / 1000, true)
+}
+
+/** The winner inherits the supernet's weights: the layers that it does not run are dropped. */
+async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
+  const { state, stage, session } = run
+  const started = performance.now()
+  const { candidates, exponent, chosen } = run.search!.decide()
+  const winner = stage.candidates[chosen]!
+  yield { type: 'search', stage: stage.index + 1, step: state.step, candidates: [...candidates], exponent, chosen }
+  const layers = layersOf(stage, winner)
+  if (layers.length < session.model.depth) await session.grow(layers.map((source) => ({ source, added: false })))
+  state.subnetwork = winner
+  state.depth = winner.depth
+  state.searching = false
+  run.search = undefined
+  state.tally.stages.at(-1)!.subnetwork = winner
+  addSeconds(state.tally, (performance.now() - started) / 1000, true)
+  if (state.step < stage.end) yield stageEvent(run)
+}
+
+async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
+  const { state, loader, config, stages, dataset, session, options, stage } = run
+  const epoch = Math.ceil(state.step / loader.stepsPerEpoch)
+  const last = state.step === stages.steps
+  const { every, averages, batch } = config.evaluation
+  const due = last || (every > 0 && epoch % every === 0)
+  const resolution = config.evaluation.resolution ?? state.subnetwork.resolution
+  const decays = due && (last || averages === 'always') ? config.ema.decays : []
+  const started = performance.now()
+  const weights: WeightsName[] = due ? ['model', ...decays.map((_, index): WeightsName => `ema${index}`)] : []
+  const results = due
+    ? await evaluateHeldOut(session, dataset.test, {
+        batch,
+        resolution,
+        layers: layersAt(run, state.subnetwork),
+        weights,
+        signal: options.signal,
+      })
+    : []
+  const [model, ...emas] = results
+  const event: EpochEvent = {
+    type: 'epoch',
+    epoch,
+    step: state.step,
+    stage: stage.index + 1,
+    depth: state.subnetwork.depth,
+    resolution,
+    ...closeEpoch(state.tally),
+    top1: model?.top1 ?? null,
+    top5: model?.top5 ?? null,
+    testLoss: model?.loss ?? null,
+    emas: emas.map((accuracy, index) => ({ decay: decays[index]!, ...accuracy })),
+    learningRate: rateAt(run, state.step - 1),
+    evaluateSeconds: (performance.now() - started) / 1000,
+  }
+  run.lastEpoch = event
+  yield event
+  if (options.out !== undefined && (last || epoch % config.checkpoint.every === 0)) yield await checkpoint(run)
+}
+
+async function checkpoint(run: Run): Promise<TrainingEvent> {
+  const { state, session, config, options, tuner, search } = run
+  state.tuner = tuner.state()
+  state.search = search?.state()
+  run.lastCheckpoint = await saveCheckpoint(
+    options.out!,
+    state.step,
+    await session.state(),
+    state,
+    recipeOf(config),
+    config.checkpoint.keep,
+  )
+  return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
+}
+
+function summaryOf({ config, dataset, model, state, lastEpoch, options, stages }: Run): Summary {
+  const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
+    (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
+    undefined,
+  )
+  return summarize(state.tally, {
+    scheme: config.schedule.kind,
+    model: model.name,
+    data: dataset.name,
+    seed: config.seed,
+    epochs: stages.epochs,
+    batch: config.batch,
+    top1: lastEpoch?.top1 ?? null,
+    top1Ema: best?.top1 ?? null,
+    bestEmaDecay: best?.decay ?? null,
+    flopsFull: model.flops(),
+    baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,
+  })
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { missingSchemes, planRuns, sameConfig, shortenedOriginal } from '../../lib/cli/compare-plan.js'
+import { resolveConfig } from '../../lib/training/config.js'
+import { summary } from '../report/fixtures.js'
+
+const config = resolveConfig({
+  data: 'mnist',
+  model: 'vit_micro',
+  seed: 3,
+  learningRate: { warmupEpochs: 2, cooldownEpochs: 4 },
+  schedule: { lengths: [1, 1, 1, 2] },
+})
+
+test('runs go seed by seed, the control last within each', () => {
+  assert.deepEqual(
+    planRuns(['original-short', 'original', 'autoprog', 'original'], [0, 2, 0]).map(
+      ({ scheme, seed }) => `${scheme}-${seed}`,
+    ),
+    ['original-0', 'autoprog-0', 'original-short-0', 'original-2', 'autoprog-2', 'original-short-2'],
+  )
+})
+
+test('the control needs both runs that it is measured by', () => {
+  assert.equal(missingSchemes(['original-short', 'autoprog', 'original']), undefined)
+  assert.equal(missingSchemes(['prog']), undefined)
+  assert.match(missingSchemes(['original-short']) ?? '', /add original and autoprog/)
+})
+
+test('the control gets the epochs that fit, never fewer, and its learning rate in proportion', () => {
+  const cases: [autoprog: number, epochs: number][] = [
+    [500, 10],
+    [501, 11],
+    [549, 11],
+    [1, 1],
+    [1100, 22],
+  ]
+  for (const [seconds, epochs] of cases) {
+    const short = shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds }))
+    assert.equal(short.config.epochs, epochs)
+    assert.equal(short.config.schedule.kind, 'original')
+    assert.equal(short.config.schedule.lengths, null)
+    assert.ok(Math.abs(short.config.learningRate.warmupEpochs - (2 * epochs) / 20) < 1e-12)
+    assert.ok(Math.abs(short.config.learningRate.cooldownEpochs - (4 * epochs) / 20) < 1e-12)
+    assert.equal(short.config.seed, 3)
+  }
+  assert.equal(
+    shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds: 501 })).notice,
+    "original-short, seed 3: 10.02 epochs of the original fit AutoProg's time; it gets 11 of 20",
+  )
+})
+
+test('a recorded recipe is the same where nothing but auto has been settled', () => {
+  assert.ok(sameConfig(config, structuredClone(config)))
+  assert.ok(sameConfig(config, { ...config, microBatch: 64, threads: 2 }))
+  assert.ok(!sameConfig({ ...config, microBatch: 64 }, config))
+  assert.ok(!sameConfig(config, { ...config, epochs: 21 }))
+  assert.ok(!sameConfig(config, { ...config, ema: { decays: [0.998, 0.9986, 0.999] } }))
+  assert.ok(!sameConfig(config, { ...config, schedule: { ...config.schedule, lengths: null } }))
+})

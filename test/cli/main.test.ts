@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const main = resolve('lib/cli/main.ts')
+const folder = mkdtempSync(join(tmpdir(), 'autoprog-cli-'))
+
+/** Runs the command line in an empty folder. */
+function autoprog(...flags: string[]) {
+  const loader = fileURLToPath(import.meta.resolve('tsx'))
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', loader, main, ...flags], {
+    cwd: folder,
+    encoding: 'utf8',
+  })
+  return { status, stdout, stderr }
+}
+
+test('every command has help with an example, and exits 0', () => {
+  const { status, stdout } = autoprog('--help')
+  assert.equal(status, 0)
+  for (const command of ['train', 'compare', 'evaluate', 'flops', 'doctor']) {
+    assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
+    const help = autoprog(command, '--help')
+    assert.equal(help.status, 0, help.stderr)
+    assert.match(help.stdout, new RegExp(`Example:\n  autoprog ${command}`))
+    assert.match(help.stdout, /--json/)
+  }
+  assert.match(autoprog('--version').stdout, /^\d+\.\d+\.\d+\n$/)
+})
+
+/** A mistake on the command line exits 2 and says on stderr what it is. */
+const mistakes: [flags: string[], message: RegExp][] = [
+  [[], /Usage: autoprog/],
+  [['trian'], /unknown command 'trian'[\s\S]*Did you mean train/],
+  [['train', '--epoch', '3'], /unknown option '--epoch'[\s\S]*Did you mean --epochs/],
+  [['train', '--epochs', 'ten'], /Expected a number, not "ten"/],
+  [['train', '--epochs', ''], /Expected a number/],
+  [['train', '--epochs'], /argument missing/],
+  [['train', '--schedule', 'fast'], /Allowed choices are original, prog/],
+  [['train', '--set', 'epochs'], /Expected key=value/],
+  [['train', '--set', '=3'], /Expected key=value/],
+  [['train', '--set', 'ema.decays=[0.9'], /Expected a YAML value/],
+  [['train', 'mnist', 'fashion-mnist'], /too many arguments/],
+  [['compare', 'mnist'], /required option '--schemes <list>'/],
+  [['compare', '--schemes', 'original'], /missing required argument 'recipe'/],
+  [['compare', 'mnist', '--schemes', 'original,autprog'], /no scheme autprog\. Did you mean autoprog\?/],
+  [['compare', 'mnist', '--schemes', 'original', '--seeds', '0,x'], /Expected a number, not "x"/],
+  [['compare', 'mnist', '--schemes', 'original,original-short'], /add autoprog to --schemes/],
+  [['evaluate'], /missing required argument 'run'/],
+  [['evaluate', 'x', '--resolution', 'big'], /Expected a number/],
+  [['flops', 'deit', '--schedule', '0.5,1/1'], /as many ratios/],
+  [['flops', 'deit', '--schedule', '0.5,1'], /as many ratios/],
+  [['doctor', 'me'], /too many arguments/],
+]
+for (const [flags, message] of mistakes) {
+  test(`autoprog ${flags.join(' ')} exits 2`, () => {
+    const { status, stdout, stderr } = autoprog(...flags)
+    assert.equal(status, 2, stderr)
+    assert.match(stderr, message)
+    assert.equal(stdout, '')
+  })
+}
+
+/** What is understood and fails exits 1, with code, message and hint and no stack. */
+const failures: [flags: string[], message: RegExp][] = [
+  [['train', 'fashon-mnist'], /error CONFIG: There is no recipe fashon-mnist\nhint: did you mean fashion-mnist\?/],
+  [['train', '--epochs', '-1'], /error CONFIG: Expected a positive integer for epochs but received -1/],
+  [['train', '--batch', '3'], /error CONFIG: Expected an even integer of at least 2 for batch/],
+  [['train', '--stages', '2.5'], /for schedule\.stages but received 2\.5/],
+  [['train', '--precision', 'bf16'], /error CONFIG: Expected fp32/],
+  [['train', '--set', 'serch.batches=3'], /error CONFIG: Unknown key serch\nhint: did you mean search\?/],
+  [['train', '--epochs', '1'], /error CONFIG: .*line \d+: Expected warm-up and cooldown within epochs, 1/],
+  [['train', '--schedule', 'fixed'], /sub-?networks of a fixed schedule/],
+  [['train', '--resume'], /error CHECKPOINT: There is no run to resume in runs\/fashion-mnist-autoprog-0\nhint: /],
+  [['train', '--resume', '--out', 'empty'], /error CHECKPOINT: There is no run to resume in empty/],
+  [['train', '--out', 'taken'], /error CHECKPOINT: taken holds a run already\nhint: add --resume/],
+  [['train', '--baseline', 'empty'], /error CHECKPOINT: Cannot read empty\/summary\.json/],
+  [['train', '--baseline', 'autoprog'], /error CONFIG: Expected a run of the original scheme for --baseline/],
+  [['compare', 'mnist', '--schemes', 'original', '--batch', '0'], /for batch but received 0/],
+]
+mkdirSync(join(folder, 'empty'))
+mkdirSync(join(folder, 'taken'))
+writeFileSync(join(folder, 'taken', 'config.yaml'), '')
+mkdirSync(join(folder, 'autoprog'))
+writeFileSync(join(folder, 'autoprog', 'summary.json'), '{"scheme":"autoprog"}')
+for (const [flags, message] of failures) {
+  test(`autoprog ${flags.join(' ')} exits 1`, () => {
+    const { status, stdout, stderr } = autoprog(...flags)
+    assert.equal(status, 1, stderr)
+    assert.match(stderr, message)
+    assert.doesNotMatch(stderr, /^ +at /m)
+    assert.equal(stdout, '')
+    assert.deepEqual(readdirSync(folder).sort(), ['autoprog', 'empty', 'taken'], 'nothing is left behind')
+  })
+}
+
+test('--debug adds the stack, --json a document', () => {
+  assert.match(autoprog('train', 'nowhere', '--debug').stderr, /^ +at findRecipe/m)
+  const { status, stdout, stderr } = autoprog('train', 'nowhere.yaml', '--json')
+  assert.equal(status, 1)
+  assert.match(stderr, /error CONFIG/)
+  const { error } = JSON.parse(stdout) as { error: { code: string; message: string; hint: string } }
+  assert.equal(error.code, 'CONFIG')
+  assert.match(error.hint, /recipes in the package: fashion-mnist, mnist/)
+})
+
+test('flops counts a sub-network', () => {
+  const { status, stdout } = autoprog('flops', 'deit_tiny_patch16_224', '--resolution', '96', '--depth', '5', '--json')
+  assert.equal(status, 0)
+  // golden/flops_more.json, DeiT-Tiny at ratio 0.4.
+  const wanted = { depth: 5, resolution: 96, flops: 89966976, parameters: 2603368 }
+  assert.deepEqual(JSON.parse(stdout), { model: 'deit_tiny_patch16_224', ...wanted })
+})
+
+test('flops averages a schedule over its stages', () => {
+  const ratios = '0.4,0.6,0.8,1/0.4,0.6,0.8,1'
+  const { stdout } = autoprog('flops', 'deit_tiny_patch16_224', '--schedule', ratios, '--json')
+  const { schedule } = JSON.parse(stdout) as {
+    schedule: { stages: { depth: number; resolution: number; flops: number }[]; average: number; speedup: number }
+  }
+  const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../golden/flops.json'), 'utf8')) as {
+    rows: { model: string; depth: number; resolution: number; macs: number }[]
+  }
+  const sizes = [
+    [5, 96],
+    [7, 128],
+    [10, 192],
+    [12, 224],
+  ] as const // golden/growth.json, "0.4 Omega" of DeiT
+  const macs = sizes.map(
+    ([depth, resolution]) =>
+      golden.rows.find(
+        (row) => row.model === 'deit_tiny_patch16_224' && row.depth === depth && row.resolution === resolution,
+      )!.macs,
+  )
+  assert.deepEqual(
+    schedule.stages.map(({ depth, resolution, flops }) => [depth, resolution, flops]),
+    sizes.map((size, stage) => [...size, macs[stage]]),
+  )
+  const average = macs.reduce((sum, value) => sum + value) / 4
+  assert.equal(schedule.average, average)
+  assert.equal(schedule.speedup, macs[3]! / average)
+})
+
+test('doctor says what it found, or what is missing and how to mend it', () => {
+  const { status, stdout } = autoprog('doctor', '--json')
+  const report = JSON.parse(stdout) as {
+    machine: { node: string }
+    device: { threads: number } | null
+    cuda: string | null
+    measured: Record<string, string>
+    problems: { code: string; message: string }[]
+  }
+  assert.equal(report.machine.node, process.version)
+  if (status === 0) {
+    assert.deepEqual(report.problems, [])
+    assert.ok(report.device !== null && report.device.threads >= 1)
+    assert.match(report.cuda ?? '', /^(found|none): /)
+    assert.match(Object.values(report.measured).join(), /\d GFLOP\/s/)
+  } else {
+    assert.equal(status, 1)
+    assert.match(report.problems[0]?.code ?? '', /^(BUILD|DEVICE)$/)
+  }
+})

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { chmod, mkdir, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { loadImageFolder } from '../../datasets/image-folder.js'
+import { createLoader } from '../../lib/data/loader.js'
+import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
+
+test('two halves of small pictures of one size are held in memory', async () => {
+  const root = await temporaryFolder()
+  const files = {
+    ...(await classPictures('train/', ['cat', 'dog'], 6)),
+    ...(await classPictures('val/', ['cat', 'dog'], 2)),
+  }
+  await writeTree(root, files)
+  const dataset = await loadImageFolder(root)
+  assert.deepEqual([dataset.classes, dataset.channels], [['cat', 'dog'], 3])
+  assert.deepEqual([...dataset.train.labels], [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+  assert.deepEqual([...dataset.test.labels], [0, 0, 1, 1])
+  assert.deepEqual(dataset.train.uniform, { height: 8, width: 8 })
+  assert.equal(dataset.test.nameOf(3), `${root}/val/dog/01.png`)
+  assert.deepEqual(dataset.notices, ['the test images are those in val/'])
+  await dataset.close()
+  await dataset.close()
+})
+
+test('without a test half a part is held out, and the user is told', async () => {
+  const root = await temporaryFolder()
+  await writeTree(root, await classPictures('', ['a', 'b', 'c'], 10))
+  const dataset = await loadImageFolder(root, { holdOut: 0.2, seed: 5 })
+  assert.deepEqual([dataset.train.length, dataset.test.length], [24, 6])
+  assert.deepEqual([...dataset.test.labels], [0, 0, 1, 1, 2, 2])
+  assert.match(dataset.notices[0]!, /6 of 30 images are held out for testing \(20% of each class, seed 5\)/)
+  const names = (split: typeof dataset.test) => Array.from({ length: split.length }, (_, index) => split.nameOf(index))
+  assert.equal(new Set([...names(dataset.train), ...names(dataset.test)]).size, 30)
+  const again = await loadImageFolder(root, { holdOut: 0.2, seed: 5 })
+  assert.deepEqual(names(again.test), names(dataset.test))
+  const other = await loadImageFolder(root, { holdOut: 0.2, seed: 6 })
+  assert.notDeepEqual(names(other.test), names(dataset.test))
+  for (const holdOut of [0, 1, -0.1, Number.NaN]) {
+    await assert.rejects(loadImageFolder(root, { holdOut }), { code: 'CONFIG', message: /holdOut/ })
+  }
+})
+
+test('pictures of different sizes and formats go through the loader', async () => {
+  const root = await temporaryFolder()
+  const files: Record<string, Buffer> = {}
+  for (const [i, format] of (['png', 'jpeg', 'webp'] as const).entries()) {
+    for (const name of ['a', 'b']) {
+      files[`train/${name}/${i}.${format}`] = await picture({ format, height: 20 + i, width: 30 - i, seed: i })
+      files[`test/${name}/deep/er/${i}.${format}`] = await picture({ format, height: 20 + i, width: 30 - i, seed: i })
+    }
+  }
+  await writeTree(root, files)
+  const { train, test: held } = await loadImageFolder(root)
+  assert.deepEqual([train.uniform, train.length, held.length], [undefined, 6, 6])
+  const loader = createLoader(train, { batch: 3, seed: 0, shuffle: true })
+  const seen: string[] = []
+  for await (const { images, labels, indices } of loader.batches({ steps: 2, sizeOf: () => 16 })) {
+    assert.equal(images.length, 3 * 16 * 16 * 3)
+    for (const [i, index] of indices.entries()) seen.push(`${train.nameOf(index).slice(root.length)} ${labels[i]}`)
+  }
+  const wanted = Object.keys(files).filter((path) => path.startsWith('train'))
+  assert.deepEqual(seen.sort(), wanted.map((path) => `/${path} ${path.includes('/a/') ? 0 : 1}`).sort())
+})
+
+test('a broken picture is told of and replaced', async () => {
+  const root = await temporaryFolder()
+  const files = await classPictures('train/', ['a', 'b'], 5)
+  files['train/a/03.png'] = Buffer.from('rubbish')
+  await writeTree(root, { ...files, ...(await classPictures('val/', ['a', 'b'], 1)) })
+  await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /^1 of 10 images are broken: .*a\/03\.png: / })
+  const { train, notices } = await loadImageFolder(root, { maxBroken: 0.1 })
+  assert.match(notices[1]!, /^1 of 10 images are broken, others stand in: .*a\/03\.png: /)
+  assert.equal(train.nameOf(3), `${root}/train/a/04.png`)
+})
+
+test('links to files and folders are followed, in circles only once', async () => {
+  const root = await temporaryFolder()
+  const elsewhere = await temporaryFolder()
+  await writeTree(elsewhere, await classPictures('', ['b'], 4))
+  await writeTree(root, await classPictures('', ['a'], 4))
+  await symlink(join(elsewhere, 'b'), join(root, 'b'))
+  await symlink(join(elsewhere, 'b', '00.png'), join(root, 'a', 'linked.png'))
+  const plain = await loadImageFolder(root)
+  assert.equal(plain.train.length + plain.test.length, 9)
+  await symlink(root, join(root, 'a', 'circle'))
+  assert.equal((await loadImageFolder(root)).classes.length, 2)
+  await symlink(join(root, 'nothing.png'), join(root, 'a', 'dangling.png'))
+  await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /dangling\.png: ENOENT/ })
+})
+
+test('a folder that cannot be used is an error that says why', async () => {
+  const root = await temporaryFolder()
+  const absent = join(root, 'absent')
+  await assert.rejects(loadImageFolder(absent), { code: 'DATA', message: /Cannot read the folder .*absent: ENOENT/ })
+  await mkdir(join(root, 'empty'))
+  await assert.rejects(loadImageFolder(join(root, 'empty')), { code: 'DATA', message: /empty holds no images/ })
+  await writeTree(root, await classPictures('half/', ['a', 'b'], 1))
+  await assert.rejects(loadImageFolder(join(root, 'half')), { code: 'DATA', message: /too few images/ })
+  await mkdir(join(root, 'half', 'c'))
+  await assert.rejects(loadImageFolder(join(root, 'half')), {
+    code: 'DATA',
+    message: /class folders without images: c/,
+  })
+})
+
+test('a folder that may not be read is an error', { skip: !process.seteuid }, async () => {
+  const root = await temporaryFolder()
+  await chmod(root, 0o755)
+  await writeTree(root, await classPictures('', ['a', 'b'], 3))
+  await chmod(join(root, 'b'), 0)
+  const superuser = process.geteuid?.() === 0
+  if (superuser) process.seteuid?.(65534) // nobody: the superuser may read everything
+  try {
+    await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /Cannot read the folder .*\/b: EACCES/ })
+  } finally {
+    if (superuser) process.seteuid?.(0)
+    await chmod(join(root, 'b'), 0o755)
+  }
+})
+
+test('an abort ends the loading', async () => {
+  const root = await temporaryFolder()
+  await writeTree(root, await classPictures('', ['a', 'b'], 3))
+  await assert.rejects(loadImageFolder(root, { signal: AbortSignal.abort() }), { name: 'AbortError' })
+})

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { bestTop1, type ComparedRun, compareRuns, comparisonMarkdown } from '../../lib/report/comparison.js'
+import type { Summary } from '../../lib/report/events.js'
+import { summary } from './fixtures.js'
+
+function run(scheme: string, seed: number, of: Partial<Summary>): ComparedRun {
+  return { scheme, seed, summary: summary({ scheme, seed, speedupTheoretical: 1, ...of }) }
+}
+
+const full = { flopsPerStep: 20e6, steps: 1000 }
+const runs: ComparedRun[] = [
+  run('original', 0, { ...full, seconds: 900, top1: 0.9, top1Ema: 0.89 }),
+  run('autoprog', 0, { flopsPerStep: 10e6, steps: 1000, seconds: 500, top1: 0.88, top1Ema: 0.895 }),
+  run('original-short', 0, { ...full, steps: 600, seconds: 540, epochs: 12, top1: 0.87, top1Ema: 0.86 }),
+  run('original', 1, { ...full, seconds: 1000, top1: 0.91, top1Ema: 0.88 }),
+  run('autoprog', 1, { flopsPerStep: 8e6, steps: 1000, seconds: 500, top1: 0.9, top1Ema: 0.905 }),
+  run('original-short', 1, { ...full, steps: 500, seconds: 500, epochs: 10, top1: 0.88, top1Ema: 0.87 }),
+]
+
+function close(actual: number | null | undefined, wanted: number): void {
+  assert.ok(typeof actual === 'number' && Math.abs(actual - wanted) < 1e-12, `${actual} is not ${wanted}`)
+}
+
+test('every scheme is compared with the original of the same seed', () => {
+  const [original, autoprog, short] = compareRuns(runs)
+  assert.deepEqual([original?.scheme, autoprog?.scheme, short?.scheme], ['original', 'autoprog', 'original-short'])
+  close(original?.speedupPractical, 1)
+  close(original?.practicalShare, 1)
+  close(autoprog?.speedupTheoretical, (2 + 2.5) / 2)
+  close(autoprog?.speedupPractical, (1.8 + 2) / 2)
+  close(autoprog?.practicalShare, 1.9 / 2.25)
+  // A shorter run costs less in all, though as much a step.
+  close(short?.speedupTheoretical, (1000 / 600 + 1000 / 500) / 2)
+  close(short?.speedupPractical, (900 / 540 + 1000 / 500) / 2)
+  close(short?.epochs, 11)
+})
+
+test('the better of weights and averages counts, with its spread over the seeds', () => {
+  const autoprog = compareRuns(runs)[1]
+  close(autoprog?.best?.mean, 0.9)
+  close(autoprog?.best?.deviation, Math.SQRT1_2 * 0.01) // two values 0.01 apart
+  close(autoprog?.best?.min, 0.895)
+  close(autoprog?.best?.max, 0.905)
+  close(autoprog?.top1?.mean, 0.89)
+  assert.equal(bestTop1(summary({ top1: null, top1Ema: 0.5 })), 0.5)
+  assert.equal(bestTop1(summary({ top1: null, top1Ema: null })), null)
+})
+
+test('one seed has no spread; no original, no speed-up; an unknown accuracy is not averaged away', () => {
+  const [alone] = compareRuns([run('autoprog', 0, {})])
+  assert.equal(alone?.seconds.deviation, null)
+  assert.equal(alone?.speedupTheoretical, null)
+  assert.equal(alone?.practicalShare, null)
+  const [partly] = compareRuns([runs[0]!, run('original', 7, { top1: null, top1Ema: null })])
+  assert.equal(partly?.best, null)
+  const other = compareRuns([runs[0]!, runs[1]!, run('autoprog', 7, {})])[1]
+  assert.equal(other?.speedupPractical, null)
+})
+
+test('the Markdown table reads like the paper', () => {
+  assert.equal(
+    comparisonMarkdown(compareRuns(runs)),
+    `| scheme | epochs | top-1 | average MACs | time | theoretical | practical | practical / theoretical |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| original | 20 | 90.50 % ± 0.71 | 20M | 15 min 50 s | 1.00x | 1.00x | 1.00 |
+| autoprog | 20 | 90.00 % ± 0.71 | 9M | 8 min 20 s | 2.25x | 1.90x | 0.84 |
+| original-short | 11 | 87.50 % ± 0.71 | 20M | 8 min 40 s | 1.83x | 1.83x | 1.00 |`,
+  )
+})

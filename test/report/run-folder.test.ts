@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { TrainingEvent } from '../../lib/report/events.js'
+import { hasSummary, readEvents, readSummary, recordEvents, writeAtomically } from '../../lib/report/run-folder.js'
+import { epoch, start, step, stream, summary } from './fixtures.js'
+
+const root = mkdtempSync(join(tmpdir(), 'autoprog-run-'))
+
+async function record(events: TrainingEvent[], folder: string): Promise<TrainingEvent[]> {
+  const seen: TrainingEvent[] = []
+  for await (const event of recordEvents(stream(events), folder)) seen.push(event)
+  return seen
+}
+
+test('events pass through and are written line by line, the summary at the end', async () => {
+  const folder = join(root, 'whole', 'run')
+  const events: TrainingEvent[] = [
+    start,
+    step(0),
+    { type: 'notice', message: 'ü — two\nlines' },
+    epoch,
+    { type: 'end', summary: summary() },
+  ]
+  assert.deepEqual(await record(events.slice(0, -1), folder), events.slice(0, -1))
+  assert.ok(!hasSummary(folder))
+  assert.deepEqual(await record(events, folder), events)
+  assert.deepEqual(readEvents(folder), events)
+  assert.deepEqual(readSummary(folder), summary())
+  assert.deepEqual(readdirSync(folder).sort(), ['events.jsonl', 'summary.json'])
+})
+
+test('a resumed run takes back what was said after its checkpoint', async () => {
+  const folder = join(root, 'resumed')
+  const checkpoint: TrainingEvent = { type: 'checkpoint', path: 'checkpoints/2', step: 2 }
+  const kept: TrainingEvent[] = [start, { type: 'notice', message: 'größer' }, step(0), step(1), checkpoint]
+  await record([...kept, { type: 'notice', message: 'after' }, step(2), step(3)], folder)
+  appendFileSync(join(folder, 'events.jsonl'), '{"type":"step","st') // killed while writing
+  const again: TrainingEvent[] = [{ ...start, resumedFrom: 2 }, step(2)]
+  await record(again, folder)
+  assert.deepEqual(readEvents(folder), [...kept, ...again])
+})
+
+test('a checkpoint that was written but not yet logged keeps the steps before it', async () => {
+  const folder = join(root, 'unlogged')
+  await record([start, step(0), step(1), step(2)], folder)
+  await record([{ ...start, resumedFrom: 2 }], folder)
+  assert.deepEqual(readEvents(folder), [start, step(0), step(1), { ...start, resumedFrom: 2 }])
+})
+
+test('a folder that cannot be written, and files that cannot be read, are CHECKPOINT errors that name them', async () => {
+  writeFileSync(join(root, 'file'), '')
+  await assert.rejects(record([start], join(root, 'file')), { code: 'CHECKPOINT', message: /Cannot write .*file/ })
+  mkdirSync(join(root, 'taken', 'events.jsonl'), { recursive: true })
+  await assert.rejects(record([start], join(root, 'taken')), { code: 'CHECKPOINT' })
+  assert.throws(() => writeAtomically('/dev/full/x.json', ''), { code: 'CHECKPOINT' })
+  assert.throws(() => readSummary(join(root, 'nowhere')), { code: 'CHECKPOINT', message: /nowhere/ })
+  writeAtomically(join(root, 'broken', 'summary.json'), '{')
+  assert.throws(() => readSummary(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON/ })
+  writeAtomically(join(root, 'broken', 'events.jsonl'), 'x\n{}\n')
+  assert.throws(() => readEvents(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON: x/ })
+})

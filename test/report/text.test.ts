@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { eventText, summaryText } from '../../lib/report/text.js'
+import { epoch, search, stage, start, step, summary } from './fixtures.js'
+
+test('the start says what runs, on what, for how long', () => {
+  assert.equal(
+    eventText(start),
+    `autoprog · vit_fashion (407k parameters, 22.4M multiply-adds an image)
+fashion-mnist: 60,000 training images, 10,000 held out, 10 classes
+20 epochs of 468 steps, batch 128 · cpu, 2 threads`,
+  )
+  assert.match(eventText({ ...start, resumedFrom: 1404 }) ?? '', /threads · resumed at step 1,404$/)
+})
+
+test('a stage says what it searches or trains', () => {
+  assert.equal(eventText(stage), 'stage 1/4 · search among 2 up to 8 layers, 56 px · micro-batch 64')
+  const training = { ...stage, phase: 'train' as const, candidates: [], subnetwork: stage.candidates[0]! }
+  assert.equal(eventText(training), 'stage 1/4 · train 4 layers, 32 px · micro-batch 64')
+})
+
+test('the end of a search shows every candidate and marks the chosen one', () => {
+  assert.equal(
+    eventText(search),
+    `┌────────┬────────┬───────┬────────┬──────────┬────────┬────────┐
+│ layers │ pixels │  MACs │   loss │     time │  score │        │
+├────────┼────────┼───────┼────────┼──────────┼────────┼────────┤
+│      4 │     32 │  4.1M │ 1.2500 │  20.4 ms │ 0.5800 │ chosen │
+│      8 │     56 │ 22.4M │ 1.1000 │ 120.3 ms │ 0.7891 │        │
+└────────┴────────┴───────┴────────┴──────────┴────────┴────────┘
+stage 1: score = loss x time^0.200, lowest wins`,
+  )
+})
+
+test('an epoch is one line; without an evaluation it claims none', () => {
+  assert.equal(
+    eventText(epoch),
+    'epoch 1 · 4 layers, 32 px · train loss 1.234 · test loss 0.500 · top-1 81.23 % · best average 83.01 % (0.99) · lr 1.00e-3 · 1,243 images/s · 48 s',
+  )
+  assert.equal(
+    eventText({ ...epoch, top1: null, top5: null, testLoss: null, emas: [] }),
+    'epoch 1 · 4 layers, 32 px · train loss 1.234 · lr 1.00e-3 · 1,243 images/s · 48 s',
+  )
+})
+
+test('steps and checkpoints have no line, notices do', () => {
+  assert.equal(eventText(step(0)), undefined)
+  assert.equal(eventText({ type: 'checkpoint', path: 'x', step: 1 }), undefined)
+  assert.equal(eventText({ type: 'notice', message: '2 records dropped' }), 'note: 2 records dropped')
+})
+
+test('the summary shows schedule, accuracy, time, cost and speed-ups', () => {
+  assert.equal(
+    eventText({ type: 'end', summary: summary({ speedupPractical: 1.85 }) }),
+    `
+autoprog · vit_fashion · fashion-mnist · seed 0 · 20 epochs
+┌───────┬────────┬────────┬──────────────┬───────┬───────────┬───────────┬────────────┬───────────┐
+│ stage │ layers │ pixels │         l, n │ steps │ searching │ mean MACs │       time │ searching │
+├───────┼────────┼────────┼──────────────┼───────┼───────────┼───────────┼────────────┼───────────┤
+│     1 │      4 │     32 │ 0.500, 0.571 │ 2,340 │       187 │      4.1M │ 1 min 01 s │     9.5 s │
+│     2 │      8 │     56 │ 1.000, 1.000 │ 7,020 │         0 │     22.4M │ 6 min 59 s │     0.0 s │
+└───────┴────────┴────────┴──────────────┴───────┴───────────┴───────────┴────────────┴───────────┘
+top-1                89.12 %, best average (decay 0.998) 89.34 %
+training time        8 min 00 s (9 min 01 s with evaluation and checkpoints; waited for data 0.12 %)
+average cost         11.2M multiply-adds an image and step, forward
+theoretical speed-up 2.00x
+practical speed-up   1.85x (92.50 % of the theoretical)`,
+  )
+})
+
+test('what is unknown in a summary is said to be', () => {
+  const text = summaryText(summary({ top1: null, top1Ema: null, bestEmaDecay: null }))
+  assert.match(text, /top-1 +–\n/)
+  assert.match(text, /practical speed-up +unknown: give --baseline RUN/)
+})

@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { AutoprogError } from '../../lib/errors.js'
+import {
+  configToYaml,
+  loadConfig,
+  type Override,
+  resolveConfig,
+  stageCount,
+  withScheme,
+} from '../../lib/training/config.js'
+
+const minimal = { data: 'fashion-mnist', model: 'vit_fashion' }
+const folder = mkdtempSync(join(tmpdir(), 'autoprog-config-'))
+
+/** `minimal` with the value at a dotted path. */
+function recipe(path: string, value: unknown): object {
+  const nested = path.split('.').reduceRight<unknown>((inner, key) => ({ [key]: inner }), value)
+  return { ...minimal, ...(nested as object) }
+}
+
+function failure(run: () => unknown): AutoprogError {
+  try {
+    run()
+  } catch (error) {
+    assert.ok(error instanceof AutoprogError, String(error))
+    assert.equal(error.code, 'CONFIG')
+    return error
+  }
+  assert.fail('accepted')
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+test('defaults are filled in', () => {
+  const config = resolveConfig(minimal)
+  assert.equal(config.epochs, 20)
+  assert.equal(config.schedule.stages, 4)
+  assert.equal(config.schedule.kind, 'autoprog')
+  assert.deepEqual(config.optimizer.betas, [0.9, 0.999])
+  assert.deepEqual(config.ema.decays, [0.998, 0.9986, 0.999, 0.9996])
+})
+
+const positiveInteger = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '4', null, [1], true]
+const naturalNumber = [-1, 0.5, '0', 2 ** 60]
+const positiveNumber = [0, -1, '1', Number.POSITIVE_INFINITY]
+const notNegative = [-1e-9, '0', Number.NaN]
+const belowOne = [1, -0.1, '0.5', Number.NaN]
+const ratio = [0, 1.01, -0.4, '0.4']
+
+/** Every numeric option with values that it must refuse. */
+const refused: [path: string, what: RegExp, values: unknown[]][] = [
+  ['threads', /auto or a positive integer/, [0, 1.5, -2, 'four']],
+  ['seed', /integer of at least 0/, naturalNumber],
+  ['epochs', /positive integer/, positiveInteger],
+  ['batch', /even integer of at least 2/, [0, 1, 127, 2.5, '128', null]],
+  ['microBatch', /auto or a positive integer/, [0, -4, 1.5, 'all', {}]],
+  ['schedule.stages', /positive integer/, positiveInteger],
+  ['schedule.ratio', /above 0 and at most 1/, ratio],
+  ['schedule.lengths', /list of positive numbers/, [4, 'long', {}]],
+  [
+    'schedule.lengths',
+    /positive number for schedule\.lengths\.1/,
+    [
+      [1, 0, 1, 1],
+      [1, '2', 1, 1],
+    ],
+  ],
+  ['schedule.subnetworks', /list of at least one/, [[]]],
+  [
+    'schedule.subnetworks',
+    /at most 1 for schedule\.subnetworks\.0\.n/,
+    [[{ l: 1, n: 0 }], [{ l: 1, n: 1.5 }], [{ l: 1 }]],
+  ],
+  ['schedule.rewarm', /integer of at least 0/, naturalNumber],
+  ['search.epochs', /auto or a positive number/, [0, -1, 'some']],
+  ['search.batches', /positive integer/, positiveInteger],
+  ['optimizer.learningRate', /positive number/, positiveNumber],
+  ['optimizer.weightDecay', /number of at least 0/, notNegative],
+  ['optimizer.betas', /two numbers/, [0.9, [0.9], [0.9, 0.99, 0.999]]],
+  [
+    'optimizer.betas',
+    /below 1 for optimizer\.betas\.1/,
+    [
+      [0.9, 1],
+      [0.9, '0.9'],
+    ],
+  ],
+  ['optimizer.epsilon', /positive number/, positiveNumber],
+  ['optimizer.clip', /null or a positive number/, [0, -1, 'off']],
+  ['learningRate.minimum', /number of at least 0/, notNegative],
+  ['learningRate.warmupStart', /number of at least 0/, notNegative],
+  ['learningRate.warmupEpochs', /number of at least 0/, notNegative],
+  ['learningRate.cooldownEpochs', /number of at least 0/, notNegative],
+  ['ema.decays', /list of/, [0.99, []]],
+  ['ema.decays', /below 1 for ema\.decays\.0/, [[1], [-0.1], ['0.9']]],
+  ['regularization.labelSmoothing', /below 1/, belowOne],
+  ['regularization.stochasticDepth', /below 1/, belowOne],
+  ['regularization.pad', /integer of at least 0/, naturalNumber],
+  ['regularization.adaptive', /mapping/, [0.1, true]],
+  ['regularization.adaptive.stochasticDepth', /two numbers/, [0.1, [0.1]]],
+  ['regularization.adaptive.stochasticDepth', /below 1/, [[0, 1]]],
+  ['evaluation.every', /integer of at least 0/, naturalNumber],
+  ['evaluation.resolution', /null or a positive integer/, [0, 1.5, 'full']],
+  ['evaluation.batch', /positive integer/, positiveInteger],
+  ['checkpoint.every', /positive integer/, positiveInteger],
+  ['checkpoint.keep', /positive integer/, positiveInteger],
+]
+for (const [path, what, values] of refused) {
+  test(`${path} refuses wrong types and ranges: ${what.source}`, () => {
+    for (const value of values) {
+      const { message } = failure(() => resolveConfig(recipe(path, value)))
+      assert.match(message, what, JSON.stringify(value))
+      assert.ok(message.includes(path) && message.includes('but received'), message)
+    }
+  })
+}
+
+test('the table above names every numeric option', () => {
+  const leaves = (value: unknown, path: string): string[] =>
+    value !== null && typeof value === 'object' && !Array.isArray(value)
+      ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))
+      : [path.slice(1)]
+  const words = ['data', 'model', 'device', 'precision', 'schedule.kind', 'schedule.operator', 'schedule.source']
+  words.push('schedule.moments', 'search.time', 'learningRate.per', 'regularization.flip')
+  const tested = new Set(refused.map(([path]) => path))
+  assert.deepEqual(
+    leaves(resolveConfig(minimal), '').filter((path) => !tested.has(path) && !words.includes(path)),
+    [],
+  )
+})
+
+test('numbers at the edge of their range are accepted', () => {
+  for (const [path, value] of [
+    ['schedule.ratio', 1],
+    ['optimizer.weightDecay', 0],
+    ['regularization.stochasticDepth', 0],
+    ['evaluation.every', 0],
+    ['batch', 2],
+    ['search.epochs', 5],
+  ] as const) {
+    assert.doesNotThrow(() => resolveConfig(recipe(path, value)), path)
+  }
+})
+
+test('words are chosen from lists, and the nearest is suggested', () => {
+  for (const [path, value, hint] of [
+    ['schedule.kind', 'autprog', 'autoprog'],
+    ['schedule.operator', 'mogrw', 'mogrow'],
+    ['search.time', 'medain', 'median'],
+    ['learningRate.per', 'steps', 'step'],
+  ] as const) {
+    assert.equal(failure(() => resolveConfig(recipe(path, value))).hint, `did you mean ${hint}?`)
+  }
+  assert.match(failure(() => resolveConfig(recipe('device', 'gpu'))).message, /auto, cpu, cuda or cuda:N for device/)
+  assert.match(failure(() => resolveConfig(recipe('precision', 'bf16'))).message, /fp32, the one precision supported/)
+  assert.match(failure(() => resolveConfig(recipe('regularization.flip', 'yes'))).message, /true or false/)
+  assert.equal(resolveConfig(recipe('device', 'cuda:1')).device, 'cuda:1')
+})
+
+test('an unknown key is named at any depth, with the nearest known one', () => {
+  for (const [path, hint] of [
+    ['epochz', 'epochs'],
+    ['schedule.stagse', 'schedule.stages'],
+    ['regularization.adaptive.stochasticDeph', 'regularization.adaptive.stochasticDepth'],
+    ['stages', 'schedule.stages'],
+    ['optimizer.decays', 'ema.decays'],
+  ] as const) {
+    const { message, hint: said } = failure(() => resolveConfig(recipe(path, 3)))
+    assert.match(`${message} ${said}`, new RegExp(`Unknown key ${path}.*did you mean ${hint}\\?`))
+  }
+  const item = failure(() => resolveConfig(recipe('schedule.subnetworks', [{ l: 1, n: 1, m: 1 }])))
+  assert.equal(item.message, 'Unknown key schedule.subnetworks.0.m')
+  for (const key of ['constructor', '__proto__', 'toString']) {
+    const { message } = failure(() => loadConfig({ overrides: [...minimalOverrides, { path: key, value: 1 }] }))
+    assert.equal(message, `Unknown key ${key}`)
+  }
+})
+
+test('a model may be spelt out, and its own keys are checked', () => {
+  const vit = { kind: 'vit', imageSize: 28, patchSize: 4, embedDim: 48, depth: 4, heads: 3 }
+  assert.deepEqual(resolveConfig({ ...minimal, model: vit }).model, vit)
+  assert.match(
+    failure(() => resolveConfig({ ...minimal, model: { ...vit, heads: 0 } })).message,
+    /for model\.heads but received 0/,
+  )
+  assert.match(
+    failure(() => resolveConfig({ ...minimal, model: { ...vit, channels: 2 } })).message,
+    /1 or 3 for model\.channels/,
+  )
+  assert.equal(
+    failure(() => resolveConfig({ ...minimal, model: { ...vit, patchsize: 4 } })).hint,
+    'did you mean model.patchSize?',
+  )
+  assert.match(
+    failure(() => resolveConfig({ ...minimal, model: 7 })).message,
+    /a model name or a mapping .* for model but received 7/,
+  )
+})
+
+test('what is missing or no mapping at all is named', () => {
+  assert.match(
+    failure(() => resolveConfig({})).message,
+    /for data but received undefined[\s\S]*for model but received undefined/,
+  )
+  for (const input of [null, [], 'data: x', 3]) {
+    assert.match(failure(() => resolveConfig(input)).message, /Expected a mapping for a recipe/)
+  }
+  assert.match(
+    failure(() => resolveConfig({ ...minimal, search: null })).message,
+    /Expected a mapping for search but received null/,
+  )
+})
+
+const contradicting: [name: string, input: object, message: RegExp][] = [
+  ['warm-up + cooldown beyond the run', { epochs: 10 }, /warm-up and cooldown within epochs, 10, but received 5 \+ 10/],
+  ['one length too few', { schedule: { lengths: [1, 1, 1] } }, /one length a stage, 4, .* but received 3/],
+  ['lengths of a scheme with one stage', { schedule: { kind: 'original', lengths: [1, 1] } }, /one length a stage, 1/],
+  [
+    'fixed without sub-networks',
+    { schedule: { kind: 'fixed' } },
+    /list of \{ l, n \} for schedule\.subnetworks of a fixed/,
+  ],
+  [
+    'fixed with other stages',
+    { schedule: { kind: 'fixed', stages: 3, subnetworks: [{ l: 1, n: 1 }] } },
+    /Expected 1, the number of schedule\.subnetworks, for schedule\.stages/,
+  ],
+  [
+    'a search longer than its stage',
+    { search: { epochs: 6 } },
+    /at most 5, the shortest stage that searches, for search\.epochs/,
+  ],
+  ['the same with lengths', { search: { epochs: 3 }, schedule: { lengths: [1, 2, 3, 4] } }, /at most 2,/],
+  [
+    'a floor above the peak',
+    { learningRate: { minimum: 0.01 } },
+    /at most the peak, 0\.001, for learningRate\.minimum/,
+  ],
+  ['a warm-up from above the peak', { learningRate: { warmupStart: 0.01 } }, /for learningRate\.warmupStart/],
+  ['a micro-batch above the batch', { microBatch: 256 }, /an even divisor of the batch, 128, for microBatch/],
+  ['a micro-batch that does not divide it', { microBatch: 48 }, /an even divisor of the batch, 128, for microBatch/],
+  ['an odd micro-batch', { batch: 6, microBatch: 3 }, /an even divisor of the batch, 6, for microBatch/],
+  [
+    'a falling range',
+    { regularization: { adaptive: { stochasticDepth: [0.2, 0.1] } } },
+    /\[min, max\] in rising order/,
+  ],
+]
+for (const [name, input, message] of contradicting) {
+  test(`refuses ${name}`, () => {
+    const error = failure(() => resolveConfig({ ...minimal, ...input }))
+    assert.match(error.message, message)
+    assert.ok(error.hint)
+  })
+}
+
+const minimalOverrides: Override[] = Object.entries(minimal).map(([path, value]) => ({ path, value }))
+
+test('a file gives line numbers, an override none', () => {
+  const path = file('lines.yaml', 'data: x\nmodel: y\nepochz: 3\nschedule:\n  ratio: 2\n  stages: 4\n')
+  assert.equal(
+    failure(() => loadConfig({ file: path, overrides: [{ path: 'seed', value: -1 }] })).message,
+    [
+      'Expected an integer of at least 0 for seed but received -1 (number)',
+      `${path}, line 5: Expected a number above 0 and at most 1 for schedule.ratio but received 2 (number)`,
+      `${path}, line 3: Unknown key epochz (did you mean epochs?)`,
+    ].join('\n'),
+  )
+})
+
+test('overrides reach into mappings and lists, later ones win', () => {
+  const path = file('overrides.yaml', 'data: x\nmodel: y\nschedule: { lengths: [1, 2, 3, 4] }\n')
+  const overrides = [
+    { path: 'schedule.lengths.0', value: 7 },
+    { path: 'schedule.ratio', value: 0.4 },
+    { path: 'schedule.ratio', value: 0.5 },
+    { path: 'ema.decays', value: [0.9] },
+  ]
+  const config = loadConfig({ file: path, overrides })
+  assert.deepEqual(config.schedule.lengths, [7, 2, 3, 4])
+  assert.equal(config.schedule.ratio, 0.5)
+  assert.deepEqual(config.ema.decays, [0.9])
+  const error = failure(() => loadConfig({ file: path, overrides: [{ path: 'model.depth', value: 3 }] }))
+  assert.match(`${error.message} ${error.hint}`, /"model\.depth".*part of model\.depth is a single value/)
+})
+
+test('files that are missing, no YAML or empty are refused', () => {
+  assert.match(
+    failure(() => loadConfig({ file: join(folder, 'none.yaml') })).message,
+    /Cannot read the recipe .*none\.yaml/,
+  )
+  assert.match(
+    failure(() => loadConfig({ file: file('bad.yaml', 'data: [x\nmodel: y') })).message,
+    /bad\.yaml is not YAML: .*line/,
+  )
+  assert.match(failure(() => loadConfig({ file: file('twice.yaml', 'data: x\ndata: y') })).message, /unique/)
+  assert.match(failure(() => loadConfig({ file: file('empty.yaml', '') })).message, /for data but received undefined/)
+})
+
+test('a written recipe reads back the same', () => {
+  const schedule = {
+    kind: 'fixed',
+    subnetworks: [
+      { l: 0.5, n: 0.6 },
+      { l: 1, n: 1 },
+    ],
+    lengths: [1, 3],
+  }
+  const config = resolveConfig({ ...minimal, schedule, optimizer: { epsilon: 1e-8, clip: 1 } })
+  assert.deepEqual(loadConfig({ file: file('written.yaml', configToYaml(config)) }), config)
+})
+
+test('schemes count their stages and drop lengths that do not fit', () => {
+  const config = resolveConfig({
+    ...minimal,
+    schedule: {
+      lengths: [1, 2, 3, 4],
+      subnetworks: [
+        { l: 0.5, n: 0.6 },
+        { l: 1, n: 1 },
+      ],
+    },
+  })
+  const counts = { original: 1, supernet: 1, progstack: 3, prog: 4, autoprog: 4, fixed: 2 } as const
+  for (const [kind, count] of Object.entries(counts) as [keyof typeof counts, number][]) {
+    const { schedule } = withScheme(config, kind)
+    assert.equal(stageCount(schedule), count, kind)
+    assert.deepEqual(schedule.lengths, count === 4 ? [1, 2, 3, 4] : null, kind)
+  }
+  assert.throws(() => withScheme(resolveConfig(minimal), 'fixed'), { code: 'CONFIG' })
+})
+
+test('the recipes of the package are valid', () => {
+  const recipes = readdirSync('recipes')
+  assert.ok(recipes.includes('fashion-mnist.yaml'))
+  for (const name of recipes) assert.doesNotThrow(() => loadConfig({ file: join('recipes', name) }), name)
+})

@@ -22,26 +22,27 @@ export function planRuns(schemes: readonly ComparedScheme[], seeds: readonly num
 }
 
 /**
- * The original scheme in `share` of its time: as many epochs, never rounded down, so that the control has at least the
- * time of what it controls, and a learning-rate schedule with warm-up and cooldown in proportion.
+ * The original scheme in AutoProg's time: as many epochs as that holds, never rounded down, so that the control has no
+ * less time than what it controls; warm-up and cooldown in proportion.
  */
 export function shortenedOriginal(
   config: Config,
   original: Summary,
   autoprog: Summary,
 ): { config: Config; notice: string } {
-  const share = autoprog.seconds / original.seconds
-  const fitting = config.epochs * share
-  const epochs = Math.max(1, Math.ceil(fitting))
-  const scale = epochs / config.epochs
   const { warmupEpochs, cooldownEpochs } = config.learningRate
+  const all = config.epochs + cooldownEpochs
+  const fitting = (all * autoprog.seconds) / original.seconds
+  const given = Math.max(1, Math.ceil(fitting))
+  const cooldown = Math.min(given - 1, Math.round((cooldownEpochs * given) / all))
+  const epochs = given - cooldown
   const learningRate = {
     ...config.learningRate,
-    warmupEpochs: warmupEpochs * scale,
-    cooldownEpochs: cooldownEpochs * scale,
+    warmupEpochs: (warmupEpochs * epochs) / config.epochs,
+    cooldownEpochs: cooldown,
   }
-  const notice = `original-short, seed ${config.seed}: ${fitting.toFixed(2)} epochs of the original fit AutoProg's time; it gets ${epochs} of ${config.epochs}`
-  return { config: withScheme(resolveConfig({ ...config, epochs, learningRate }), 'original'), notice }
+  const notice = `original-short, seed ${config.seed}: ${fitting.toFixed(2)} epochs of the original fit AutoProg's time; it gets ${given} of ${all}`
+  return { config: resolveConfig({ ...withScheme(config, 'original'), epochs, learningRate }), notice }
 }
 
 /** Whether a recorded recipe is the one asked for; what was `auto` may have been settled since. */

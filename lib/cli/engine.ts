@@ -11,13 +11,6 @@ export interface Accuracy {
   loss: number
 }
 
-export interface Trainer {
-  train(
-    config: Config,
-    options: { out?: string; resume?: boolean; signal?: AbortSignal; baseline?: string },
-  ): AsyncIterable<TrainingEvent>
-}
-
 export interface Evaluator {
   evaluate(
     run: string,
@@ -27,5 +20,4 @@ export interface Evaluator {
 
 const load = async (module: string): Promise<unknown> => import(module)
 
-export const loadTrainer = async () => (await load('../training/trainer.js')) as Trainer
 export const loadEvaluator = async () => (await load('../training/evaluate.js')) as Evaluator

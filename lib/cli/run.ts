@@ -1,10 +1,9 @@
-/** One training run as the command line makes it: recorded in its folder, shown as it goes, stopped by a signal. */
+/** One training run as the command line makes it: shown as it goes, stopped by a signal. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Summary } from '../report/events.js'
 import { createProgress } from '../report/progress.js'
 import type { Config } from '../training/config.js'
-import { loadTrainer } from './engine.js'
 import type { Interrupt } from './interrupt.js'
 
 export interface RunRequest {
@@ -19,7 +18,8 @@ export interface RunRequest {
 /** Trains to the end and returns the summary, or undefined where a signal stopped the run before. */
 export async function runTraining(request: RunRequest): Promise<Summary | undefined> {
   const { config, out, resume, baseline, stream, interrupt } = request
-  const { train } = await loadTrainer()
+  // Loaded late, so that help and a mistake on the command line need no addon.
+  const { train } = await import('../training/trainer.js')
   const progress = createProgress({ stream, bar: stream.isTTY === true })
   let summary: Summary | undefined
   try {
@@ -38,7 +38,7 @@ export async function runTraining(request: RunRequest): Promise<Summary | undefi
   return summary
 }
 
-/** Whether a folder holds a run, finished or not. */
+/** Whether a folder holds a run, however far it came. */
 export function holdsRun(folder: string): boolean {
   return existsSync(join(folder, 'config.yaml'))
 }

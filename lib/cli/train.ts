@@ -8,7 +8,7 @@ import { type Config, scheduleKinds } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
 import { addRecipeOptions, defaultRecipe, loadRecipe, type RecipeOptions } from './recipe.js'
-import { freshFolder, holdsRun, latestRun, runTraining } from './run.js'
+import { freshFolder, holdsCheckpoint, holdsRun, latestRun, runTraining } from './run.js'
 
 interface TrainOptions extends CommonOptions, RecipeOptions {
   out?: string
@@ -64,7 +64,7 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
     return { config: recipe === undefined ? loadRecipe(join(out, 'config.yaml'), options).config : config, out }
   }
   if (options.out === undefined) return { config, out: freshFolder(base) }
-  if (!holdsRun(options.out)) return { config, out: options.out }
+  if (!holdsCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
   const hint = 'add --resume to continue it, or choose another --out'
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
 }

@@ -1,18 +1,33 @@
-/** Which layers of a network a shallower one shares: sub-networks are nested, so that growing keeps what they learned. */
+/**
+ * Which layers of a network a shallower one shares: sub-networks are nested, so that growing keeps what they learned.
+ *
+ * While a stage searches, the network held has the depth of its largest candidate, and the trainer passes
+ * `runningLayers(smallest, largest, depth)` as the `layers` of a step. When the search ends it keeps those of the winner:
+ * `session.grow(layers.map((source) => ({ source, added: false })))`. Networks of several kinds of blocks (VOLO, ResNet)
+ * go through the lists: `runningBlocks`, with `outlookerSplit` or `stageBlocks` for the numbers of blocks.
+ */
 import { AutoprogError, expected } from '../errors.js'
+import { roundToMultiple } from './space.js'
 
-function checkDepths(small: number, large: number): void {
-  if (!Number.isInteger(small) || !Number.isInteger(large) || small < 1 || large < small)
-    throw new AutoprogError('CONFIG', expected(`a depth from 1 to ${large}`, 'a sub-network', small))
+/** Numbers of blocks of each kind, from the input: VOLO's outlookers and transformers, ResNet's four stages. */
+export type Blocks = readonly number[]
+
+function checkDepth(depth: number, smallest: number, largest: number): void {
+  if (Number.isInteger(depth) && Number.isInteger(smallest) && smallest >= 1 && depth >= smallest && depth <= largest)
+    return
+  throw new AutoprogError('CONFIG', expected(`a depth from ${smallest} to ${largest}`, 'a sub-network', depth), {
+    hint: 'Networks grow: a sub-network has at least one layer, and at most those of the network that holds it.',
+  })
 }
 
 /**
  * For each layer of the large network, from the input, the layer of the small one beside it: every layer is repeated
  * floor(large / small) times, the large mod small nearest the classifier once more (the authors' general form of
- * equation 3).
+ * equation 3). Throws CONFIG unless 1 <= small <= large.
  */
 export function interpolationMap(small: number, large: number): number[] {
-  checkDepths(small, large)
+  checkDepth(small, 1, large)
+  checkDepth(large, small, large)
   const repeats = Math.floor(large / small)
   const more = large % small
   return Array.from({ length: small }, (_, layer) =>
@@ -27,16 +42,40 @@ export function keptLayers(small: number, large: number): number[] {
 }
 
 /**
- * The layers of the largest network that a sub-network of `depth` runs, ascending: those of the smallest one, and then
- * new ones from the deep end backwards.
+ * The layers of the largest network that a sub-network of `depth` runs, ascending: those of the smallest one (`kept`),
+ * and then new ones from the deep end backwards. After a growth by Stacking or RandInit the smallest network's own layers
+ * lie elsewhere than Interpolation puts them: then `kept` is `ownLayers` of that growth. Throws CONFIG for a depth that
+ * is not between the two.
  */
-export function runningLayers(smallest: number, largest: number, depth: number): number[] {
-  checkDepths(smallest, largest)
-  if (!Number.isInteger(depth) || depth < smallest || depth > largest)
-    throw new AutoprogError('CONFIG', expected(`a depth from ${smallest} to ${largest}`, 'a sub-network', depth))
-  const kept = keptLayers(smallest, largest)
+export function runningLayers(
+  smallest: number,
+  largest: number,
+  depth: number,
+  kept: readonly number[] = keptLayers(smallest, largest),
+): number[] {
+  checkDepth(depth, smallest, largest)
   const added = Array.from({ length: largest }, (_, layer) => layer).filter((layer) => !kept.includes(layer))
-  return [...kept, ...(depth > smallest ? added.slice(smallest - depth) : [])].sort((a, b) => a - b)
+  return [...kept, ...added.slice(added.length - (depth - smallest))].sort((a, b) => a - b)
+}
+
+/** `runningLayers` of every kind of blocks, counted over the whole network. */
+export function runningBlocks(smallest: Blocks, largest: Blocks, blocks: Blocks): number[] {
+  checkKinds(smallest, largest)
+  checkKinds(blocks, largest)
+  return largest.flatMap((count, kind) =>
+    runningLayers(smallest[kind]!, count, blocks[kind]!).map((layer) => layer + firstBlock(largest, kind)),
+  )
+}
+
+/** Index of the first block of a kind, counted over the whole network. */
+export function firstBlock(blocks: Blocks, kind: number): number {
+  return blocks.slice(0, kind).reduce((sum, count) => sum + count, 0)
+}
+
+/** Throws CONFIG unless both networks have the same kinds of blocks. */
+export function checkKinds(blocks: Blocks, others: Blocks): void {
+  if (blocks.length !== others.length || blocks.length === 0)
+    throw new AutoprogError('CONFIG', expected(`blocks of ${others.length} kinds`, 'a sub-network', blocks))
 }
 
 /**
@@ -47,4 +86,32 @@ export function outlookerSplit(depth: number): { outlookers: number; transformer
   const even = 2 * Math.floor((0.21 * depth) / 2) + 2
   const outlookers = Math.min(even, Math.max(1, depth - 1))
   return { outlookers, transformers: Math.max(1, depth - outlookers) }
+}
+
+/**
+ * `outlookerSplit` where it nests between those of a smaller and a larger VOLO. From 9 to 10 layers and from 19 to 20 the
+ * rule takes a transformer away, which no nested network can do: such a depth keeps the smaller even number of outlookers
+ * (an odd one where no even number nests). Throws CONFIG where the depth is not between the two.
+ */
+export function nestedSplit(depth: number, smallest: Blocks, largest: Blocks): [number, number] {
+  checkKinds(smallest, [0, 0])
+  checkKinds(largest, [0, 0])
+  checkDepth(depth, smallest[0]! + smallest[1]!, largest[0]! + largest[1]!)
+  const low = Math.max(smallest[0]!, depth - largest[1]!)
+  const high = Math.min(largest[0]!, depth - smallest[1]!)
+  if (low > high)
+    throw new AutoprogError('CONFIG', `A VOLO of ${smallest.join(' + ')} layers does not nest in ${largest.join(' + ')}`)
+  const { outlookers } = outlookerSplit(depth)
+  const distance = (count: number) => Math.abs(count - outlookers) + (count !== outlookers && count % 2 ? depth : 0)
+  const counts = Array.from({ length: high - low + 1 }, (_, index) => low + index)
+  const count = counts.reduce((best, each) => (distance(each) < distance(best) ? each : best))
+  return [count, depth - count]
+}
+
+/**
+ * Blocks of each stage of a ResNet with a ratio `l` of its blocks, rounded as depths are; at least one, since the first
+ * block of a stage, which down-samples, always runs. Our own definition: the paper gives none.
+ */
+export function stageBlocks(l: number, blocks: Blocks): number[] {
+  return blocks.map((count) => Math.min(count, roundToMultiple(l * count, 1)))
 }

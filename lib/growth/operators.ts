@@ -1,6 +1,13 @@
-/** Growth operators (supplement, section A): where each layer of a grown network comes from. */
+/**
+ * Growth operators (supplement, section A): where each layer of a grown network comes from.
+ *
+ * At the start of a stage that is deeper than the network held (the winner's depth), the trainer calls
+ * `session.grow(grow(operator, held, depth), { fromAverage: averagedLayers(operator, reading) })`. Where the depth stays,
+ * nothing grows: then not even MoGrow replaces weights.
+ */
 import { AutoprogError, expected } from '../errors.js'
-import { interpolationMap } from './layer-map.js'
+import type { Blocks } from './layer-map.js'
+import { checkKinds, firstBlock, interpolationMap } from './layer-map.js'
 
 export type GrowthOperator = 'mogrow' | 'interpolation' | 'stacking' | 'rand-init'
 
@@ -16,8 +23,8 @@ export interface GrownLayer {
 }
 
 /**
- * The layers of the grown network, from the input. MoGrow maps as Interpolation does; which of its weights come from the
- * moving average is the session's part. Throws CONFIG when the network would shrink.
+ * The layers of the grown network, from the input. MoGrow maps as Interpolation does; `averagedLayers` says which of its
+ * weights come from the moving average. Throws CONFIG when the network would shrink.
  */
 export function grow(
   operator: GrowthOperator,
@@ -26,7 +33,9 @@ export function grow(
   from: CountFrom = 'classifier',
 ): GrownLayer[] {
   if (!Number.isInteger(small) || small < 1 || !Number.isInteger(large) || large < small)
-    throw new AutoprogError('CONFIG', expected(`a depth of at least ${small}`, 'growing', large))
+    throw new AutoprogError('CONFIG', expected(`a depth of at least ${small}`, 'growing', large), {
+      hint: 'A network of at least one layer grows; it never shrinks.',
+    })
   if (operator === 'mogrow' || operator === 'interpolation') {
     const map = interpolationMap(small, large)
     return map.map((source, layer) => ({ source, added: map.indexOf(source) !== layer }))
@@ -38,4 +47,29 @@ export function grow(
   })
   if (from === 'input') return counted
   return counted.map(({ source, added }) => ({ source: source === null ? null : small - 1 - source, added })).reverse()
+}
+
+/** `grow` of every kind of blocks, counted over the whole network: VOLO's outlookers and transformers, ResNet's stages. */
+export function growBlocks(operator: GrowthOperator, small: Blocks, large: Blocks, from?: CountFrom): GrownLayer[] {
+  checkKinds(small, large)
+  return large.flatMap((count, kind) =>
+    grow(operator, small[kind]!, count, from).map(({ source, added }) => ({
+      source: source === null ? null : source + firstBlock(small, kind),
+      added,
+    })),
+  )
+}
+
+/** Layers of the grown network that are the small one's own in their new places, ascending. */
+export function ownLayers(layers: readonly GrownLayer[]): number[] {
+  return layers.flatMap(({ added }, layer) => (added ? [] : [layer]))
+}
+
+/**
+ * Which layers of a grown network take their weights from the slowest moving average: MoGrow's, either all of them, as
+ * the authors' script does, or the new ones only, the other reading of the paper.
+ */
+export function averagedLayers(operator: GrowthOperator, reading: 'all' | 'new'): 'none' | 'all' | 'added' {
+  if (operator !== 'mogrow') return 'none'
+  return reading === 'all' ? 'all' : 'added'
 }

@@ -1,4 +1,9 @@
-/** Which sub-networks there are: the growth space Omega, and the part of it that a stage searches. */
+/**
+ * Which sub-networks there are: the growth space Omega, and Lambda_k, the part of it that a stage searches.
+ *
+ * The trainer meets this through `planStages` and `openStage` (schedules.ts); `subnetworkOf` alone answers what one pair
+ * of ratios comes to.
+ */
 import { AutoprogError, expected } from '../errors.js'
 
 /** A full network, as far as growth needs to know it. */
@@ -7,7 +12,7 @@ export interface FullNetwork {
   readonly depth: number
   /** Pixels. */
   readonly resolution: number
-  /** Candidate resolutions are multiples of this. */
+  /** Candidate resolutions are multiples of this; the full one has to be. */
   readonly multiple: number
 }
 
@@ -32,18 +37,18 @@ export function roundToMultiple(value: number, multiple: number): number {
   return rounded < 0.9 * value ? rounded + multiple : rounded
 }
 
-/** The sub-network of given ratios. Throws CONFIG for ratios outside of (0, 1]. */
+/** The sub-network of given ratios. Throws CONFIG for ratios outside of (0, 1], and where no layer would be left. */
 export function subnetworkOf(full: FullNetwork, l: number, n: number): Subnetwork {
-  for (const [name, ratio] of [
-    ['l', l],
-    ['n', n],
-  ] as const)
-    if (!(ratio > 0 && ratio <= 1))
-      throw new AutoprogError('CONFIG', expected('a ratio above 0 and at most 1', name, ratio))
+  checkFull(full)
+  checkRatio('the ratio of layers l', l)
+  checkRatio('the ratio of resolution n', n)
+  if (l * full.depth < 0.5)
+    throw new AutoprogError('CONFIG', `A ratio of ${l} leaves none of the ${full.depth} layers`, {
+      hint: `Use a ratio of at least ${Number((1 / full.depth).toPrecision(3))}.`,
+    })
   return {
     depth: Math.min(full.depth, roundToMultiple(l * full.depth, 1)),
-    resolution:
-      n === 1 ? full.resolution : Math.min(full.resolution, roundToMultiple(n * full.resolution, full.multiple)),
+    resolution: Math.min(full.resolution, roundToMultiple(n * full.resolution, full.multiple)),
     l,
     n,
   }
@@ -52,9 +57,12 @@ export function subnetworkOf(full: FullNetwork, l: number, n: number): Subnetwor
 /** `stages` ratios evenly spaced from `ratio` to 1, with their depths and resolutions ("0.4 Omega"). Throws CONFIG. */
 export function growthSpace(full: FullNetwork, stages: number, ratio: number): GrowthSpace {
   if (!Number.isInteger(stages) || stages < 1)
-    throw new AutoprogError('CONFIG', expected('a positive integer', 'the number of stages', stages))
+    throw new AutoprogError('CONFIG', expected('a positive integer', 'the number of stages', stages), {
+      hint: 'The paper uses 4.',
+    })
+  checkRatio('the initial ratio', ratio)
   const ratios = Array.from({ length: stages }, (_, k) =>
-    stages === 1 ? 1 : k === stages - 1 ? 1 : ratio + ((1 - ratio) * k) / (stages - 1),
+    k === stages - 1 ? 1 : ratio + ((1 - ratio) * k) / (stages - 1),
   )
   const networks = ratios.map((value) => subnetworkOf(full, value, value))
   return {
@@ -65,26 +73,28 @@ export function growthSpace(full: FullNetwork, stages: number, ratio: number): G
 }
 
 /**
- * Lambda_k: the candidates of stage `stage` (from 1). The first stage takes the smallest, middle and largest of each
- * dimension; later ones the current depth and the next three, the current resolution and the next one.
+ * Lambda_k: the candidates of stage `stage` (from 1), at most 9, the shallow ones first. The first stage takes the
+ * smallest, middle and largest of each dimension; later ones the current depth and the next three, the current
+ * resolution and the next one (supplement, section B; unlike the authors' script, which leaves the current depth out).
+ * `current` is what the stage before ended with. Throws CONFIG where a later stage has none.
  */
 export function searchSpace(
   space: GrowthSpace,
   stage: number,
   current?: Pick<Subnetwork, 'depth' | 'resolution'>,
 ): Subnetwork[] {
+  if (stage > 1 && current === undefined)
+    throw new AutoprogError('CONFIG', `The candidates of stage ${stage} depend on what stage ${stage - 1} ended with`)
   const pick = (values: readonly number[], from: number | undefined, next: number): number[] => {
     const distinct = [...new Set(values)]
-    if (stage === 1 || from === undefined) {
-      const middle = values[Math.floor(values.length / 2)]!
-      return [...new Set([values[0]!, middle, values.at(-1)!])]
-    }
-    return distinct.filter((value) => value >= from).slice(0, next + 1)
+    if (stage > 1) return distinct.filter((value) => value >= from!).slice(0, next + 1)
+    return [...new Set([distinct[0]!, distinct[distinct.length >> 1]!, distinct.at(-1)!])]
   }
-  const depths = pick(space.depths, current?.depth, 3)
+  // Where several ratios round alike, the full size is called 1 and any other by its smallest ratio.
+  const ratioOf = (values: readonly number[], value: number) =>
+    value === values.at(-1) ? 1 : space.ratios[values.indexOf(value)]!
   const resolutions = pick(space.resolutions, current?.resolution, 1)
-  const ratioOf = (values: readonly number[], value: number) => space.ratios[values.lastIndexOf(value)]!
-  return depths.flatMap((depth) =>
+  return pick(space.depths, current?.depth, 3).flatMap((depth) =>
     resolutions.map((resolution) => ({
       depth,
       resolution,
@@ -92,4 +102,21 @@ export function searchSpace(
       n: ratioOf(space.resolutions, resolution),
     })),
   )
+}
+
+function checkRatio(name: string, ratio: number): void {
+  if (ratio > 0 && ratio <= 1) return
+  throw new AutoprogError('CONFIG', expected('a ratio above 0 and at most 1', name, ratio), {
+    hint: 'Ratios are shares of the full network: 0.4 is 40%, 1 all of it.',
+  })
+}
+
+function checkFull({ depth, resolution, multiple }: FullNetwork): void {
+  for (const [name, value] of Object.entries({ depth, resolution, multiple }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new AutoprogError('CONFIG', expected('a positive integer', `the full network's ${name}`, value))
+  if (resolution % multiple !== 0)
+    throw new AutoprogError('CONFIG', expected(`a multiple of ${multiple} pixels`, 'the full resolution', resolution), {
+      hint: `Images are cut into whole patches: the nearest that fits is ${Math.max(1, Math.round(resolution / multiple)) * multiple}.`,
+    })
 }

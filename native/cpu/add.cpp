@@ -12,7 +12,7 @@ Kernel sum(const Operands& operands) {
   const View a = operands.inputs[0], b = operands.inputs[1], y = operands.outputs[0];
   for (const View* view : {&a, &b, &y}) Operands::expect(*view, Type::f32, a.size(), "an operand");
   return [=] {
-    parallelRanges(a.size(), [&](int64_t begin, int64_t end) {
+    parallelRanges(a.size(), kGrain, [&](int64_t begin, int64_t end) {
       addScaled(a.f32() + begin, 1.0f, b.f32() + begin, y.f32() + begin, end - begin);
     });
   };

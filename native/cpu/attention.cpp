@@ -181,6 +181,8 @@ struct Layout {
     return (gradient ? 2 : 1) * (size() + kQueries) * padded;
   }
 
+  int64_t headsPerPart() const { return rowsPerPart(queries * keys); }
+
   template <typename T>
   Rows<T> query(T* const* tensors, int64_t image, int64_t head) const {
     const int64_t stride = packed ? 3 * width : width;
@@ -246,7 +248,7 @@ Kernel forward(const Operands& operands) {
   const auto scratch = scratchFor(layout, false);
   return [=] {
     const float* tensors[] = {in[0].f32(), in.back().f32()};
-    parallelFor(layout.batch * layout.heads, [&](int64_t i) {
+    parallelFor(layout.batch * layout.heads, layout.headsPerPart(), [&](int64_t i) {
       const int64_t image = i / layout.heads, index = i % layout.heads;
       HWY_DYNAMIC_DISPATCH(attend)
       (layout.head(tensors, logSumExp.f32(), image, index), layout.output(y.f32(), image, index),
@@ -269,7 +271,7 @@ Kernel backward(const Operands& operands) {
   return [=] {
     const float* tensors[] = {in[3].f32(), in.back().f32()};
     float* gradients[] = {out[0].f32(), out.back().f32()};
-    parallelFor(layout.batch * layout.heads, [&](int64_t i) {
+    parallelFor(layout.batch * layout.heads, layout.headsPerPart(), [&](int64_t i) {
       const int64_t image = i / layout.heads, index = i % layout.heads;
       HWY_DYNAMIC_DISPATCH(attendGradient)
       (layout.head(tensors, in[2].f32(), image, index),

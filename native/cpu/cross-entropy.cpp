@@ -47,7 +47,7 @@ Kernel crossEntropy(const Operands& operands) {
   Operands::expect(loss, Type::f32, 1, "loss");
   const auto losses = std::make_shared<std::vector<double>>(static_cast<size_t>(rows));
   return [=] {
-    parallelFor(rows, [&](int64_t row) {
+    parallelFor(rows, rowsPerPart(16 * n), [&](int64_t row) {
       const float *x = logits.f32() + row * n, *t = targets.f32() + row * n;
       float* d = dlogits.f32() + row * n;
       const float shift = maximum(x, n), sum = exponentials(x, shift, d, n);

@@ -79,7 +79,7 @@ double measureGemm(int64_t m, int64_t n, int64_t k) {
   double best = 1e9;
   for (int repeat = 0; repeat < 5; repeat++) {
     const auto start = std::chrono::steady_clock::now();
-    parallelRanges(m, [&](int64_t begin, int64_t end) {
+    parallelRanges(m, 128, [&](int64_t begin, int64_t end) {
       gemm(false, false, end - begin, n, k, a.data() + begin * k, k, b.data(), n, 0.0f, c.data() + begin * n, n);
     });
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -112,7 +112,7 @@ Kernel normalizeImages(const Operands& operands) {
   return [=] {
     const int64_t in = plan->height * plan->width * plan->channels;
     const int64_t size = plan->outHeight * plan->outWidth * plan->channels;
-    parallelFor(images.shape[0], [&](int64_t i) {
+    parallelFor(images.shape[0], 1, [&](int64_t i) {
       float* window =
           same ? out.f32() + i * size : scratch->data() + static_cast<size_t>(threadIndex()) * plan->scratch();
       const int32_t* crop = crops.i32() + 3 * i;

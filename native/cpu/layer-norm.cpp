@@ -50,7 +50,7 @@ Kernel norm(const Operands& operands) {
   Operands::expect(y, Type::f32, x.size(), "y");
   Operands::expect(stats, Type::f32, 2 * x.rows(), "stats");
   return [=] {
-    parallelFor(x.rows(), [&](int64_t row) {
+    parallelFor(x.rows(), rowsPerPart(n), [&](int64_t row) {
       normalize(x.f32() + row * n, gamma.f32(), beta.f32(), epsilon, y.f32() + row * n, stats.f32() + 2 * row, n);
     });
   };
@@ -71,7 +71,7 @@ Kernel residual(const Operands& operands) {
   Operands::expect(stats, Type::f32, 2 * x.rows(), "stats");
   const Keep keep = keepOf(operands, 4, x);
   return [=] {
-    parallelFor(x.rows(), [&](int64_t row) {
+    parallelFor(x.rows(), rowsPerPart(n), [&](int64_t row) {
       const int64_t at = row * n;
       addScaled(x.f32() + at, keep.of(row), branch.f32() + at, sum.f32() + at, n);
       normalize(sum.f32() + at, gamma.f32(), beta.f32(), epsilon, y.f32() + at, stats.f32() + 2 * row, n);
@@ -79,20 +79,28 @@ Kernel residual(const Operands& operands) {
   };
 }
 
-// Per-thread sums of the gradients of gamma and beta, added up in the order of the threads.
+// Sums of the gradients of gamma and beta by part of the rows, added up in the order of the parts.
 struct Partials {
+  int64_t rows, n, rowsInPart;
   std::shared_ptr<std::vector<float>> values;
-  int64_t n;
 
-  explicit Partials(int64_t n)
-      : values(std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * 2 * n))), n(n) {}
-  void clear() const { std::fill(values->begin(), values->end(), 0.0f); }
-  float* gamma() const { return values->data() + threadIndex() * 2 * n; }
-  float* beta() const { return gamma() + n; }
-  void addTo(float* dgamma, float* dbeta) const {
-    for (int thread = 0; thread < threadCount(); thread++) {
-      accumulate(values->data() + thread * 2 * n, dgamma, n);
-      accumulate(values->data() + thread * 2 * n + n, dbeta, n);
+  Partials(int64_t rows, int64_t n)
+      : rows(rows),
+        n(n),
+        rowsInPart(2 * rowsPerPart(n)),
+        values(std::make_shared<std::vector<float>>(static_cast<size_t>((rows / rowsInPart + 1) * 2 * n))) {}
+
+  // Calls body(row, sum of dgamma, sum of dbeta) for all rows, then adds the sums to dgamma and dbeta.
+  template <typename Body>
+  void forRows(float* dgamma, float* dbeta, Body body) const {
+    std::fill(values->begin(), values->end(), 0.0f);
+    parallelRanges(rows, rowsInPart, [&](int64_t begin, int64_t end) {
+      float* sums = values->data() + begin / rowsInPart * 2 * n;
+      for (int64_t row = begin; row < end; row++) body(row, sums, sums + n);
+    });
+    for (int64_t part = 0; part * rowsInPart < rows; part++) {
+      accumulate(values->data() + part * 2 * n, dgamma, n);
+      accumulate(values->data() + part * 2 * n + n, dbeta, n);
     }
   }
 };
@@ -109,15 +117,13 @@ Kernel normGradient(const Operands& operands) {
   Operands::expect(dx, Type::f32, x.size(), "dx");
   Operands::expect(dgamma, Type::f32, n, "dgamma");
   Operands::expect(dbeta, Type::f32, n, "dbeta");
-  const Partials partials(n);
+  const Partials partials(x.rows(), n);
   return [=] {
-    partials.clear();
-    parallelFor(x.rows(), [&](int64_t row) {
+    partials.forRows(dgamma.f32(), dbeta.f32(), [&](int64_t row, float* gammaSum, float* betaSum) {
       const int64_t at = row * n;
       normalizeGradient(dy.f32() + at, x.f32() + at, stats.f32() + 2 * row, gamma.f32(), nullptr, dx.f32() + at,
-                        partials.gamma(), partials.beta(), n);
+                        gammaSum, betaSum, n);
     });
-    partials.addTo(dgamma.f32(), dbeta.f32());
   };
 }
 
@@ -139,19 +145,17 @@ Kernel residualGradient(const Operands& operands) {
   require(keep.given == (operands.outputs.size() == 4), "SHAPE",
           "Expected a branch gradient exactly where keep is given");
   if (keep.given) Operands::expect(dbranch, Type::f32, sum.size(), "dbranch");
-  const Partials partials(n);
+  const Partials partials(sum.rows(), n);
   return [=] {
-    partials.clear();
-    parallelFor(sum.rows(), [&](int64_t row) {
+    partials.forRows(dgamma.f32(), dbeta.f32(), [&](int64_t row, float* gammaSum, float* betaSum) {
       const int64_t at = row * n;
       normalizeGradient(dy.f32() + at, sum.f32() + at, stats.f32() + 2 * row, gamma.f32(), dsum.f32() + at,
-                        dx.f32() + at, partials.gamma(), partials.beta(), n);
+                        dx.f32() + at, gammaSum, betaSum, n);
       if (keep.given) {
         const float factor = keep.of(row);
         for (int64_t i = 0; i < n; i++) dbranch.f32()[at + i] = factor * dx.f32()[at + i];
       }
     });
-    partials.addTo(dgamma.f32(), dbeta.f32());
   };
 }
 
@@ -163,7 +167,7 @@ Kernel keepBranch(const Operands& operands) {
   Operands::expect(dx, Type::f32, dx.size(), "dx");
   Operands::expect(y, Type::f32, dx.size(), "dbranch");
   return [=] {
-    parallelFor(dx.rows(), [&](int64_t row) {
+    parallelFor(dx.rows(), rowsPerPart(dx.last()), [&](int64_t row) {
       const float factor = keep.of(row);
       for (int64_t i = row * dx.last(); i < (row + 1) * dx.last(); i++) y.f32()[i] = factor * dx.f32()[i];
     });

@@ -20,9 +20,7 @@ int64_t blockRows(int64_t in, int64_t out) {
 // Calls body(first row, rows) for blocks of rows.
 template <typename Body>
 void forBlocks(int64_t rows, int64_t block, Body body) {
-  parallelRanges(rows, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row += block) body(row, std::min(block, end - row));
-  });
+  parallelRanges(rows, block, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
 }
 
 struct Sizes {
@@ -100,7 +98,7 @@ Kernel gradientGelu(const Operands& operands) {
   const View dy = operands.inputs[0], h = operands.inputs[1], dh = operands.outputs[0];
   for (const View* view : {&dy, &h, &dh}) Operands::expect(*view, Type::f32, h.size(), "an operand");
   return [=] {
-    parallelRanges(h.size(), [&](int64_t begin, int64_t end) {
+    parallelRanges(h.size(), kGrain, [&](int64_t begin, int64_t end) {
       geluGradient(dy.f32() + begin, h.f32() + begin, dh.f32() + begin, end - begin);
     });
   };
@@ -116,8 +114,8 @@ Kernel gradientWeight(const Operands& operands) {
   Operands::expect(dy, Type::f32, s.rows * s.out, "dy");
   if (biased) Operands::expect(dbias, Type::f32, s.out, "dbias");
   return [=] {
-    // Threads share the output's rows, so that nobody's sum needs another's.
-    parallelRanges(s.out, [&](int64_t begin, int64_t end) {
+    // Threads share the output's rows, so that nobody's sum needs another's. Every part packs all of x: not too narrow.
+    parallelRanges(s.out, std::clamp<int64_t>(s.out / 4, 32, 96), [&](int64_t begin, int64_t end) {
       gemm(true, false, end - begin, s.in, s.rows, dy.f32() + begin, s.out, x.f32(), s.in, 1.0f,
            dweight.f32() + begin * s.in, s.in);
       if (biased)

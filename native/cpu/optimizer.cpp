@@ -34,7 +34,7 @@ Kernel zero(const Operands& operands) {
   operands.count(0, 1);
   const View y = operands.outputs[0];
   return [=] {
-    parallelRanges(static_cast<int64_t>(y.bytes()), [&](int64_t begin, int64_t end) {
+    parallelRanges(static_cast<int64_t>(y.bytes()), 16 * kGrain, [&](int64_t begin, int64_t end) {
       std::memset(y.address() + begin, 0, static_cast<size_t>(end - begin));
     });
   };
@@ -52,7 +52,7 @@ Kernel gradientNorm(const Operands& operands) {
       blocks.push_back({range.offset + at, std::min(kBlock, range.count - at)});
   const auto sums = std::make_shared<std::vector<double>>(blocks.size());
   return [=] {
-    parallelFor(static_cast<int64_t>(blocks.size()), [&](int64_t i) {
+    parallelFor(static_cast<int64_t>(blocks.size()), 1, [&](int64_t i) {
       const Range& block = blocks[static_cast<size_t>(i)];
       (*sums)[static_cast<size_t>(i)] = sumOfSquares(gradients.f32() + block.offset, block.count);
     });
@@ -125,7 +125,7 @@ Kernel adamwStep(const Operands& operands) {
                             static_cast<float>(hyper[0] / (1.0 - std::pow(static_cast<double>(hyper[2]), t))),
                             static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(static_cast<double>(hyper[3]), t)))};
     }
-    parallelFor(static_cast<int64_t>(blocks.size()), [&](int64_t i) {
+    parallelFor(static_cast<int64_t>(blocks.size()), 1, [&](int64_t i) {
       const Block& block = blocks[static_cast<size_t>(i)];
       float* weight = out[0].f32() + block.offset;
       if (block.slot >= 0) {

@@ -1,49 +1,46 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "runtime/pool.h"
 
 namespace autoprog::cpu {
 
-inline int threadCount() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
+inline int threadCount() { return Pool::current() == nullptr ? 1 : Pool::current()->threads(); }
+inline int threadIndex() { return Pool::threadIndex(); }
 
-inline int threadIndex() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
+// About this many values make a part worth handing out: some tens of microseconds.
+inline constexpr int64_t kGrain = 16 * 1024;
 
-// Calls body(begin, end) for contiguous, evenly sized parts of [0, count), one a thread: the same parts at every call.
+// How many rows of `width` values make one part.
+inline int64_t rowsPerPart(int64_t width) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)); }
+
+// Calls body(begin, end) for the parts of [0, count), `grain` long. Threads take parts as they come free, so that one
+// that another program holds up does not hold up all; the parts, and so all sums, are the same for any number of
+// threads.
 template <typename Body>
-void parallelRanges(int64_t count, Body body) {
-  if (count <= 0) return;
-#ifdef _OPENMP
-#pragma omp parallel
-  {
-    const int64_t threads = omp_get_num_threads(), index = omp_get_thread_num();
-    const int64_t begin = count * index / threads, end = count * (index + 1) / threads;
-    if (begin < end) body(begin, end);
-  }
-#else
-  body(int64_t{0}, count);
-#endif
+void parallelRanges(int64_t count, int64_t grain, const Body& body) {
+  struct Loop {
+    const Body& body;
+    int64_t count, grain;
+  };
+  const Loop loop{body, count, grain};
+  const auto call = [](const void* context, int64_t part) {
+    const auto& at = *static_cast<const Loop*>(context);
+    at.body(part * at.grain, std::min(at.count, (part + 1) * at.grain));
+  };
+  const int64_t parts = (count + grain - 1) / grain;
+  if (Pool* pool = Pool::current())
+    pool->run(parts, call, &loop);
+  else
+    for (int64_t part = 0; part < parts; part++) call(&loop, part);
 }
 
-// Calls body(i) for each i in [0, count), in contiguous parts.
+// Calls body(i) for each i in [0, count), `grain` of them at a time.
 template <typename Body>
-void parallelFor(int64_t count, Body body) {
-  parallelRanges(count, [&](int64_t begin, int64_t end) {
+void parallelFor(int64_t count, int64_t grain, const Body& body) {
+  parallelRanges(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) body(i);
   });
 }

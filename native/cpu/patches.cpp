@@ -45,7 +45,7 @@ Kernel unfold(const Operands& operands) {
   const View x = operands.inputs[0], y = operands.outputs[0];
   const Grid grid = gridOf(operands, x, y);
   return [=] {
-    parallelFor(grid.batch * grid.rows(), [&](int64_t i) {
+    parallelFor(grid.batch * grid.rows(), rowsPerPart(grid.columns() * grid.values()), [&](int64_t i) {
       grid.forValues(i / grid.rows(), i % grid.rows(),
                      [&](int64_t image, int64_t patch) { y.f32()[patch] = x.f32()[image]; });
     });
@@ -58,7 +58,7 @@ Kernel fold(const Operands& operands) {
   const View dy = operands.inputs[0], dx = operands.outputs[0];
   const Grid grid = gridOf(operands, dx, dy);
   return [=] {
-    parallelFor(grid.batch * grid.rows(), [&](int64_t i) {
+    parallelFor(grid.batch * grid.rows(), rowsPerPart(grid.columns() * grid.values()), [&](int64_t i) {
       grid.forValues(i / grid.rows(), i % grid.rows(),
                      [&](int64_t image, int64_t patch) { dx.f32()[image] = dy.f32()[patch]; });
     });

@@ -33,7 +33,7 @@ Kernel join(const Operands& operands) {
              y = operands.outputs[0];
   const Tokens t = tokensOf(patches, y, classToken, position);
   return [=] {
-    parallelFor(t.batch, [&](int64_t image) {
+    parallelFor(t.batch, rowsPerPart(t.patches * t.width), [&](int64_t image) {
       float* target = y.f32() + image * (t.patches + 1) * t.width;
       addScaled(classToken.f32(), 1.0f, position.f32(), target, t.width);
       addScaled(patches.f32() + image * t.patches * t.width, 1.0f, position.f32() + t.width, target + t.width,
@@ -50,13 +50,14 @@ Kernel split(const Operands& operands) {
   const Tokens t = tokensOf(dpatches, dy, dclass, dposition);
   return [=] {
     const int64_t image = (t.patches + 1) * t.width;
-    parallelRanges(image, [&](int64_t begin, int64_t end) {
-      std::fill(dposition.f32() + begin, dposition.f32() + end, 0.0f);
-      for (int64_t i = 0; i < t.batch; i++)
-        accumulate(dy.f32() + i * image + begin, dposition.f32() + begin, end - begin);
-    });
+    parallelRanges(image, std::max<int64_t>(64, kGrain / std::max<int64_t>(1, t.batch)),
+                   [&](int64_t begin, int64_t end) {
+                     std::fill(dposition.f32() + begin, dposition.f32() + end, 0.0f);
+                     for (int64_t i = 0; i < t.batch; i++)
+                       accumulate(dy.f32() + i * image + begin, dposition.f32() + begin, end - begin);
+                   });
     accumulate(dposition.f32(), dclass.f32(), t.width);
-    parallelFor(t.batch, [&](int64_t i) {
+    parallelFor(t.batch, rowsPerPart(t.patches * t.width), [&](int64_t i) {
       std::copy_n(dy.f32() + i * image + t.width, t.patches * t.width, dpatches.f32() + i * t.patches * t.width);
     });
   };
@@ -84,7 +85,7 @@ Kernel place(const Operands& operands) {
   Operands::expectShape(dy, Type::f32, {dx.shape[0], 1, dx.shape[2]}, "dy");
   return [=] {
     const int64_t image = dx.shape[1] * dx.shape[2];
-    parallelFor(dx.shape[0], [&](int64_t i) {
+    parallelFor(dx.shape[0], rowsPerPart(image), [&](int64_t i) {
       float* target = dx.f32() + i * image;
       std::copy_n(dy.f32() + i * dx.shape[2], dx.shape[2], target);
       std::fill(target + dx.shape[2], target + image, 0.0f);

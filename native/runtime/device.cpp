@@ -4,9 +4,7 @@
 #include <deque>
 #include <mutex>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "runtime/pool.h"
 
 namespace autoprog {
 
@@ -41,11 +39,8 @@ void Device::submit(std::function<void()> task) {
 }
 
 void Device::work(std::shared_ptr<Queue> queue, int threads) {
-#ifdef _OPENMP
-  omp_set_num_threads(threads);
-#else
-  (void)threads;
-#endif
+  Pool pool(threads);
+  Pool::current() = &pool;
   for (;;) {
     std::function<void()> task;
     {

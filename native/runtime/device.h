@@ -8,8 +8,8 @@
 
 namespace autoprog {
 
-// One compute thread that runs tasks in order. Kernels open their OpenMP teams from it, so neither JavaScript's
-// thread nor libuv's pool is ever occupied by a step.
+// One compute thread that runs tasks in order. Kernels share their loops with the helpers of its pool, so
+// neither JavaScript's thread nor libuv's pool is ever occupied by a step.
 class Device {
  public:
   Device(const Backend& backend, int threads);

@@ -28,25 +28,26 @@ test('the control needs both runs that it is measured by', () => {
 })
 
 test('the control gets the epochs that fit, never fewer, and its learning rate in proportion', () => {
-  const cases: [autoprog: number, epochs: number][] = [
-    [500, 10],
-    [501, 11],
-    [549, 11],
-    [1, 1],
-    [1100, 22],
+  const cases: [autoprog: number, epochs: number, cooldown: number][] = [
+    [500, 10, 2], // 12 of 24 epochs in all
+    [501, 11, 2],
+    [541, 11, 2],
+    [542, 12, 2],
+    [1, 1, 0],
+    [1100, 22, 5],
   ]
-  for (const [seconds, epochs] of cases) {
+  for (const [seconds, epochs, cooldown] of cases) {
     const short = shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds }))
-    assert.equal(short.config.epochs, epochs)
+    assert.equal(short.config.epochs, epochs, `${seconds} s`)
+    assert.equal(short.config.learningRate.cooldownEpochs, cooldown, `${seconds} s`)
+    assert.ok(Math.abs(short.config.learningRate.warmupEpochs - (2 * epochs) / 20) < 1e-12)
     assert.equal(short.config.schedule.kind, 'original')
     assert.equal(short.config.schedule.lengths, null)
-    assert.ok(Math.abs(short.config.learningRate.warmupEpochs - (2 * epochs) / 20) < 1e-12)
-    assert.ok(Math.abs(short.config.learningRate.cooldownEpochs - (4 * epochs) / 20) < 1e-12)
     assert.equal(short.config.seed, 3)
   }
   assert.equal(
     shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds: 501 })).notice,
-    "original-short, seed 3: 10.02 epochs of the original fit AutoProg's time; it gets 11 of 20",
+    "original-short, seed 3: 12.02 epochs of the original fit AutoProg's time; it gets 13 of 24",
   )
 })
 

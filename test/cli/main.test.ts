@@ -73,7 +73,10 @@ const failures: [flags: string[], message: RegExp][] = [
   [['train', '--stages', '2.5'], /for schedule\.stages but received 2\.5/],
   [['train', '--precision', 'bf16'], /error CONFIG: Expected fp32/],
   [['train', '--set', 'serch.batches=3'], /error CONFIG: Unknown key serch\nhint: did you mean search\?/],
-  [['train', '--epochs', '1'], /error CONFIG: .*line \d+: Expected warm-up and cooldown within epochs, 1/],
+  [
+    ['train', '--set', 'learningRate.minimum=0.1'],
+    /error CONFIG: .*Expected at most the peak, 0\.001, for learningRate/,
+  ],
   [['train', '--schedule', 'fixed'], /sub-?networks of a fixed schedule/],
   [['train', '--resume'], /error CHECKPOINT: There is no run to resume in runs\/fashion-mnist-autoprog-0\nhint: /],
   [['train', '--resume', '--out', 'empty'], /error CHECKPOINT: There is no run to resume in empty/],
@@ -83,8 +86,8 @@ const failures: [flags: string[], message: RegExp][] = [
   [['compare', 'mnist', '--schemes', 'original', '--batch', '0'], /for batch but received 0/],
 ]
 mkdirSync(join(folder, 'empty'))
-mkdirSync(join(folder, 'taken'))
-writeFileSync(join(folder, 'taken', 'config.yaml'), '')
+mkdirSync(join(folder, 'taken', 'checkpoints'), { recursive: true })
+writeFileSync(join(folder, 'taken', 'checkpoints', 'step-00000001.safetensors'), '')
 mkdirSync(join(folder, 'autoprog'))
 writeFileSync(join(folder, 'autoprog', 'summary.json'), '{"scheme":"autoprog"}')
 for (const [flags, message] of failures) {

@@ -98,7 +98,7 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['learningRate.minimum', /number of at least 0/, notNegative],
   ['learningRate.warmupStart', /number of at least 0/, notNegative],
   ['learningRate.warmupEpochs', /number of at least 0/, notNegative],
-  ['learningRate.cooldownEpochs', /number of at least 0/, notNegative],
+  ['learningRate.cooldownEpochs', /integer of at least 0/, naturalNumber],
   ['ema.decays', /list of/, [0.99, []]],
   ['ema.decays', /below 1 for ema\.decays\.0/, [[1], [-0.1], ['0.9']]],
   ['regularization.labelSmoothing', /below 1/, belowOne],
@@ -129,7 +129,7 @@ test('the table above names every numeric option', () => {
       ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))
       : [path.slice(1)]
   const words = ['data', 'model', 'device', 'precision', 'schedule.kind', 'schedule.operator', 'schedule.source']
-  words.push('schedule.moments', 'search.time', 'learningRate.per', 'regularization.flip')
+  words.push('schedule.moments', 'search.time', 'learningRate.per', 'regularization.flip', 'evaluation.averages')
   const tested = new Set(refused.map(([path]) => path))
   assert.deepEqual(
     leaves(resolveConfig(minimal), '').filter((path) => !tested.has(path) && !words.includes(path)),
@@ -220,7 +220,7 @@ test('what is missing or no mapping at all is named', () => {
 })
 
 const contradicting: [name: string, input: object, message: RegExp][] = [
-  ['warm-up + cooldown beyond the run', { epochs: 10 }, /warm-up and cooldown within epochs, 10, but received 5 \+ 10/],
+  ['a warm-up beyond the run', { epochs: 4 }, /at most the epochs, 4, for learningRate\.warmupEpochs but received 5/],
   ['one length too few', { schedule: { lengths: [1, 1, 1] } }, /one length a stage, 4, .* but received 3/],
   ['lengths of a scheme with one stage', { schedule: { kind: 'original', lengths: [1, 1] } }, /one length a stage, 1/],
   [

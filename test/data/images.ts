@@ -1,0 +1,59 @@
+/** Small real images in real files, for the tests of data and datasets. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after } from 'node:test'
+import sharp from 'sharp'
+import { draw, type Purpose } from '../../lib/random.js'
+
+/** A folder that is gone after the file's tests. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'autoprog-test-'))
+  after(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Values that look random but are the same every time. */
+export function noise(length: number, seed = 0): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => draw(seed, 1 satisfies Purpose, 0, i)[0] >>> 24)
+}
+
+export interface PictureOptions {
+  height?: number
+  width?: number
+  seed?: number
+  format?: 'png' | 'jpeg' | 'webp'
+}
+
+/** An encoded RGB picture of noise. */
+export async function picture(options: PictureOptions = {}): Promise<Buffer> {
+  const { height = 8, width = 8, seed = 0, format = 'png' } = options
+  return sharp(noise(height * width * 3, seed), { raw: { height, width, channels: 3 } })
+    .toFormat(format)
+    .toBuffer()
+}
+
+/** Writes files, given by their paths under `root`. */
+export async function writeTree(root: string, files: Record<string, Uint8Array | string>): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), content)
+  }
+}
+
+/** `count` PNG pictures in each class folder: `prefix/cat/00.png`. Every picture differs from every other. */
+export async function classPictures(
+  prefix: string,
+  classes: readonly string[],
+  count: number,
+  options: (index: number) => PictureOptions = () => ({}),
+): Promise<Record<string, Buffer>> {
+  const files: Record<string, Buffer> = {}
+  let seed = [...prefix].reduce((sum, character) => sum * 31 + character.charCodeAt(0), 7)
+  for (const name of classes) {
+    for (let i = 0; i < count; i++) {
+      files[`${prefix}${name}/${String(i).padStart(2, '0')}.png`] = await picture({ seed: seed++, ...options(i) })
+    }
+  }
+  return files
+}

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Split } from '../../lib/data/dataset.js'
+import { encodedSplit } from '../../lib/data/encoded.js'
+import { inMemorySplit } from '../../lib/data/in-memory.js'
+import { type Batch, type BatchesOptions, createLoader, type LoaderOptions } from '../../lib/data/loader.js'
+import { noise, picture } from './images.js'
+
+const length = 23
+
+function uniformSplit(): Split {
+  return inMemorySplit({
+    pixels: noise(length * 4 * 5 * 3),
+    labels: Int32Array.from({ length }, (_, index) => index % 7),
+    height: 4,
+    width: 5,
+    channels: 3,
+    nameOf: (index) => `${index}`,
+  })
+}
+
+/** Images of different sizes, so decoded on demand; those at `broken` cannot be. */
+async function mixedSplit(broken: readonly number[] = []): Promise<Split> {
+  const files = await Promise.all(Array.from({ length }, (_, seed) => picture({ seed, width: 8 + (seed % 3) })))
+  for (const index of broken) files[index] = Buffer.from('rubbish')
+  const { split } = await encodedSplit(
+    {
+      labels: Int32Array.from({ length }, (_, index) => index % 7),
+      channels: 3,
+      nameOf: (index) => `${index}.png`,
+      read: async (index) => files[index]!,
+    },
+    { maxBroken: 1 },
+  )
+  return split
+}
+
+const options: LoaderOptions = { batch: 5, seed: 1, shuffle: true, augment: { flip: true, pad: 2 } }
+
+async function collect(batches: AsyncIterable<Batch>): Promise<Omit<Batch, 'waited'>[]> {
+  const all: Omit<Batch, 'waited'>[] = []
+  for await (const { waited, ...batch } of batches) {
+    assert.ok(waited >= 0)
+    all.push(batch)
+  }
+  return all
+}
+
+const run = (split: Split, given: Partial<LoaderOptions> = {}, which: BatchesOptions = { steps: 12 }) =>
+  collect(createLoader(split, { ...options, ...given }).batches({ sizeOf: () => 6, ...which }))
+
+test('a batch of a uniform split is its images side by side, with their labels', async () => {
+  const split = uniformSplit()
+  for (const batch of await run(split)) {
+    assert.deepEqual([batch.height, batch.width, batch.channels, batch.images.length], [4, 5, 3, 5 * 60])
+    assert.deepEqual([batch.indices.length, batch.labels.length, batch.crops.length], [5, 5, 15])
+    batch.indices.forEach((index, i) => {
+      assert.deepEqual(batch.images.slice(i * 60, i * 60 + 60), split.pixels!(index).slice())
+      assert.equal(batch.labels[i], index % 7)
+    })
+  }
+})
+
+test('a batch of a mixed split comes decoded at the size of its step', async () => {
+  const split = await mixedSplit()
+  const sizeOf = (step: number) => 4 + step
+  for (const batch of await run(split, {}, { firstStep: 2, steps: 3, sizeOf })) {
+    const size = 4 + batch.step
+    assert.deepEqual([batch.height, batch.width, batch.channels], [size, size, 3])
+    const stride = size * size * 3
+    for (const [i, index] of batch.indices.entries()) {
+      const { pixels } = await split.load(index, size)
+      assert.deepEqual(batch.images.slice(i * stride, (i + 1) * stride), new Uint8Array(pixels))
+      assert.equal(batch.labels[i], index % 7)
+    }
+  }
+})
+
+test('every image comes once an epoch, those of the incomplete batch left out', async () => {
+  const batches = await run(uniformSplit(), {}, { steps: 12 })
+  assert.deepEqual(
+    batches.map(({ step }) => step),
+    [...Array(12).keys()],
+  )
+  for (let epoch = 0; epoch < 3; epoch++) {
+    const indices = batches.slice(epoch * 4, epoch * 4 + 4).flatMap((batch) => [...batch.indices])
+    assert.equal(new Set(indices).size, 20)
+  }
+  const whole = await run(uniformSplit(), { dropLast: false }, { steps: 10 })
+  for (const epoch of [whole.slice(0, 5), whole.slice(5)]) {
+    const indices = epoch.flatMap((batch) => [...batch.indices])
+    assert.deepEqual(
+      indices.sort((a, b) => a - b),
+      [...Array(length).keys()],
+    )
+  }
+})
+
+test('the seed decides everything: the same one the same bytes, another one others', async () => {
+  for (const split of [uniformSplit(), await mixedSplit()]) {
+    const reference = await run(split)
+    assert.deepEqual(await run(split), reference)
+    assert.deepEqual(await run(split, { prefetch: 0 }), reference, 'prefetching changes nothing')
+    const other = await run(split, { seed: 2 })
+    assert.notDeepEqual(
+      other.map(({ indices }) => indices),
+      reference.map(({ indices }) => indices),
+    )
+    assert.notDeepEqual(
+      other.map(({ crops }) => crops),
+      reference.map(({ crops }) => crops),
+    )
+  }
+})
+
+test('resuming at a step is the tail of an uninterrupted run', async () => {
+  for (const split of [uniformSplit(), await mixedSplit([4])]) {
+    const reference = await run(split, { maxBroken: 0.1 })
+    for (const firstStep of [1, 4, 7, 11]) {
+      const resumed = await run(split, { maxBroken: 0.1 }, { firstStep, steps: 12 - firstStep })
+      assert.deepEqual(resumed, reference.slice(firstStep), `from step ${firstStep}`)
+    }
+  }
+})
+
+test('evaluation sees everything once, in order, as it is, the last partial batch included', async () => {
+  for (const augment of [undefined, { flip: true, pad: 2 }]) {
+    const loader = createLoader(uniformSplit(), { batch: 5, seed: 1, shuffle: false, augment })
+    assert.equal(loader.stepsPerEpoch, 5)
+    const batches = await collect(loader.batches())
+    assert.deepEqual(
+      batches.flatMap(({ indices }) => [...indices]),
+      [...Array(length).keys()],
+    )
+    assert.deepEqual(
+      batches.map(({ labels }) => labels.length),
+      [5, 5, 5, 5, 3],
+    )
+    assert.equal(batches[4]!.images.length, 3 * 60)
+    for (const { crops } of batches) {
+      assert.ok(crops.every((value, i) => value === (i % 3 === 2 ? 0 : loader.pad)))
+    }
+  }
+  const large = await run(uniformSplit(), { shuffle: false, batch: 500 }, {})
+  assert.deepEqual(
+    large.map(({ indices }) => indices.length),
+    [length],
+  )
+})
+
+test('the fixed batches are the same at every call and unlike the training batches', async () => {
+  for (const split of [uniformSplit(), await mixedSplit()]) {
+    const loader = createLoader(split, options)
+    const fixed = await collect(loader.fixedBatches(7, { sizeOf: () => 6 }))
+    assert.deepEqual(
+      fixed.map(({ step }) => step),
+      [0, 1, 2, 3, 4, 5, 6],
+    )
+    assert.deepEqual(await collect(loader.fixedBatches(7, { sizeOf: () => 6 })), fixed)
+    assert.deepEqual(
+      await collect(createLoader(split, options).fixedBatches(2, { sizeOf: () => 6 })),
+      fixed.slice(0, 2),
+    )
+    const training = await run(split, {}, { steps: 7 })
+    assert.notDeepEqual(
+      fixed.map(({ indices }) => indices),
+      training.map(({ indices }) => indices),
+    )
+    assert.equal(new Set(fixed.slice(0, 4).flatMap(({ indices }) => [...indices])).size, 20)
+    assert.ok(fixed.some(({ crops }) => crops.some((value, i) => i % 3 === 2 && value === 1)))
+  }
+})
+
+test('a broken image is replaced, label and index following, told once, and fails the run above the share', async () => {
+  const split = await mixedSplit([4, 11])
+  const told: string[] = []
+  const batches = await run(split, { maxBroken: 0.1, onBroken: (message) => told.push(message) })
+  const good = await run(await mixedSplit())
+  batches.forEach((batch, step) => {
+    batch.indices.forEach((index, i) => {
+      const drawn = good[step]!.indices[i]!
+      assert.equal(index, drawn === 4 ? 18 : drawn === 11 ? 18 : drawn) // 4, 11 and 18 are of class 4
+      assert.equal(batch.labels[i], index % 7)
+    })
+    assert.deepEqual(batch.crops, good[step]!.crops)
+  })
+  assert.deepEqual(told.map((message) => message.slice(0, 29)).sort(), [
+    'Cannot read the image 11.png:',
+    'Cannot read the image 4.png: ',
+  ])
+  await assert.rejects(run(split), { code: 'DATA', message: /^1 of 23 images are broken: (4|11)\.png: / })
+  const rubbish = await mixedSplit([...Array(length).keys()])
+  await assert.rejects(run(rubbish, { maxBroken: 1 }), { code: 'DATA', message: /None of the 23 images/ })
+})
+
+test('wrong options are refused before any work', async () => {
+  const split = uniformSplit()
+  const wrong: [Partial<LoaderOptions>, RegExp][] = [
+    [{ batch: 24 }, /at most the 23 images of the split for batch but received 24/],
+    [{ batch: 0 }, /a positive integer for batch/],
+    [{ batch: 2.5 }, /a positive integer for batch/],
+    [{ seed: -1 }, /seed/],
+    [{ augment: { flip: true, pad: -1 } }, /pad/],
+    [{ prefetch: Number.NaN }, /prefetch/],
+    [{ maxBroken: -1 }, /maxBroken/],
+  ]
+  for (const [given, message] of wrong) {
+    assert.throws(() => createLoader(split, { ...options, ...given }), { code: 'CONFIG', message })
+  }
+  assert.throws(() => createLoader(split, { ...options, batch: 24 }), { hint: 'use a batch of 23 or less' })
+  const loader = createLoader(split, options)
+  assert.throws(() => loader.batches({ firstStep: -1 }), { code: 'CONFIG', message: /firstStep/ })
+  assert.throws(() => loader.batches({ steps: 0.5 }), { code: 'CONFIG', message: /steps/ })
+  assert.throws(() => loader.fixedBatches(-2), { code: 'CONFIG', message: /fixed batches/ })
+  const mixed = await mixedSplit()
+  await assert.rejects(run(mixed, {}, { steps: 1, sizeOf: () => undefined }), {
+    code: 'CONFIG',
+    message: /image size for step 0/,
+  })
+  await assert.rejects(run(mixed, {}, { steps: 1, sizeOf: () => 0 }), {
+    code: 'CONFIG',
+    message: /image size of step 0/,
+  })
+})
+
+test('an abort ends a run with the signal’s reason, decoding included', async () => {
+  const reason = new Error('interrupted')
+  for (const split of [uniformSplit(), await mixedSplit()]) {
+    const controller = new AbortController()
+    let seen = 0
+    await assert.rejects(async () => {
+      const batches = createLoader(split, options).batches({ sizeOf: () => 64, signal: controller.signal })
+      for await (const _ of batches) if (++seen === 3) controller.abort(reason)
+    }, reason)
+    assert.equal(seen, 3)
+  }
+})
+
+test('gathering large batches leaves the event loop free', async () => {
+  const images = 600
+  const large = inMemorySplit({
+    pixels: new Uint8Array(images * 160 * 160 * 3),
+    labels: new Int32Array(images),
+    height: 160,
+    width: 160,
+    channels: 3,
+    nameOf: String,
+  })
+  let turns = 0
+  let counting = true
+  const count = () => {
+    turns += 1
+    if (counting) setImmediate(count)
+  }
+  setImmediate(count)
+  // 256 images of 77 kB make 20 MB, which is four pauses of the copying; preparing a batch has one of its own.
+  for await (const _ of createLoader(large, { ...options, batch: 256, prefetch: 0 }).batches({ steps: 1 }))
+    counting = false
+  assert.ok(turns >= 4, `the event loop turned ${turns} times`)
+})

@@ -77,9 +77,21 @@ function findAddon(): string {
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder)
   const built = join(folder, 'build', 'Release', 'autoprog.node')
   if (existsSync(built)) return built
-  throw new AutoprogError('BUILD', `The native addon is not built: ${built} does not exist`, {
-    hint: 'The install script was blocked or failed. Run `npm rebuild autoprog` and read its message.',
-  })
+  try {
+    return require.resolve(`${prebuiltPackage()}/autoprog.node`)
+  } catch (cause) {
+    throw new AutoprogError('BUILD', `The native addon is not built: ${built} does not exist`, {
+      hint: 'The install script was blocked or failed. Run `npm rebuild autoprog` and read its message.',
+      cause,
+    })
+  }
+}
+
+/** The optional package that carries the addon of this platform; scripts/install.mjs builds nothing where it is there. */
+function prebuiltPackage(): string {
+  const report = process.platform === 'linux' ? (process.report.getReport() as { header?: object }) : undefined
+  const libc = report && (report.header && 'glibcVersionRuntime' in report.header ? '-glibc' : '-musl')
+  return `@autoprog/${process.platform}-${process.arch}${libc ?? ''}`
 }
 
 const codes = new Set<string>([

@@ -1,9 +1,4 @@
-/**
- * Where the commands meet the floors below, loaded when first used so that help and a mistake on the command line need
- * no addon. The interfaces say what the commands rely on.
- */
-import type { TrainingEvent } from '../report/events.js'
-import type { Config } from '../training/config.js'
+/** What `evaluate` relies on until it is there: loaded when first used. */
 
 export interface Accuracy {
   top1: number

@@ -100,7 +100,10 @@ export function nestedSplit(depth: number, smallest: Blocks, largest: Blocks): [
   const low = Math.max(smallest[0]!, depth - largest[1]!)
   const high = Math.min(largest[0]!, depth - smallest[1]!)
   if (low > high)
-    throw new AutoprogError('CONFIG', `A VOLO of ${smallest.join(' + ')} layers does not nest in ${largest.join(' + ')}`)
+    throw new AutoprogError(
+      'CONFIG',
+      `A VOLO of ${smallest.join(' + ')} layers does not nest in ${largest.join(' + ')}`,
+    )
   const { outlookers } = outlookerSplit(depth)
   const distance = (count: number) => Math.abs(count - outlookers) + (count !== outlookers && count % 2 ? depth : 0)
   const counts = Array.from({ length: high - low + 1 }, (_, index) => low + index)

@@ -92,7 +92,8 @@ function createPace(size = 50) {
         recent = []
       } else if (event.type === 'step') recent = [...recent.slice(1 - size), event]
     },
-    stages: () => stage?.stages ?? 1,
+    /** Unknown after a resume, until the next stage begins. */
+    stages: () => stage?.stages,
     imagesPerSecond: () => sum((event) => event.images) / sum((event) => event.seconds),
     /** The last stage goes on as it is; before it, steps are taken to grow evenly to the full network's cost. */
     secondsLeft() {

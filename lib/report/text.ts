@@ -25,10 +25,15 @@ export function eventText(event: TrainingEvent): string | undefined {
 }
 
 /** Where a step stands: "step 120/9360 · stage 1/4 search · 4 layers, 32 px · 812 images/s · loss … · lr … · 3 min 12 s left". */
-export function stepText(event: StepEvent, stages: number, imagesPerSecond: number, secondsLeft: number): string {
+export function stepText(
+  event: StepEvent,
+  stages: number | undefined,
+  imagesPerSecond: number,
+  secondsLeft: number,
+): string {
   return [
     `step ${event.step + 1}/${event.steps}`,
-    `stage ${event.stage}/${stages} ${event.phase}`,
+    `stage ${event.stage}${stages === undefined ? '' : `/${stages}`} ${event.phase}`,
     `${event.depth} layers, ${event.resolution} px`,
     `${integer(imagesPerSecond)} images/s`,
     `loss ${small(event.loss)}`,

@@ -22,7 +22,7 @@ import { learningRateAt } from './learning-rate.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
 import type { Session } from './session.js'
-import { createSession } from './session.js'
+import { allLayers, createSession } from './session.js'
 import type { Stage, Stages } from './stages.js'
 import { growthTo, layersOf, planRun } from './stages.js'
 import type { Tally } from './tally.js'
@@ -285,9 +285,7 @@ function subnetworkAt({ search, stage, state }: Run, step: number): Subnetwork {
 const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resolution}`
 
 function layersAt(run: Run, subnetwork: Subnetwork): number[] {
-  return run.state.searching
-    ? layersOf(run.stage, subnetwork)
-    : Array.from({ length: run.session.model.depth }, (_, index) => index)
+  return run.state.searching ? layersOf(run.stage, subnetwork) : allLayers(run.session.model)
 }
 
 async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {

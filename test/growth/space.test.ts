@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { growthSpace, roundToMultiple, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
+import { candidates, growth } from './tables.js'
+
+const full = { depth: 12, resolution: 224, multiple: 32 }
+const sizes = (list: readonly { depth: number; resolution: number }[]) =>
+  list.map(({ depth, resolution }) => [depth, resolution])
+
+test('candidates of every table', () => {
+  assert.equal(candidates.length, 104)
+  for (const row of candidates) {
+    const space = growthSpace(row, row.stages, row.ratio)
+    assert.deepEqual([space.depths, space.resolutions], [row.depths, row.resolutions], JSON.stringify(row))
+    assert.equal(space.ratios[0], row.ratio)
+    assert.equal(space.ratios.at(-1), 1)
+  }
+})
+
+test('search spaces of every table', () => {
+  assert.equal(growth.space.length, 582)
+  for (const row of growth.space) {
+    const space = {
+      ratios: row.depths.map((_, k) => (k + 1) / row.depths.length),
+      depths: row.depths,
+      resolutions: row.resolutions,
+    }
+    const current =
+      row.currentDepth === undefined ? undefined : { depth: row.currentDepth, resolution: row.currentResolution! }
+    const wanted = row.spaceDepths.flatMap((depth) => row.spaceResolutions.map((resolution) => [depth, resolution]))
+    assert.deepEqual(sizes(searchSpace(space, row.stage, current)), wanted, JSON.stringify(row))
+  }
+})
+
+test('sizes that several ratios round to count once: the tables hold the first stage of each of their spaces', () => {
+  let compared = 0
+  for (const row of candidates) {
+    const distinct = { depths: [...new Set(row.depths)], resolutions: [...new Set(row.resolutions)] }
+    const table = growth.space.find(
+      ({ stage, depths, resolutions }) =>
+        stage === 1 &&
+        String(depths) === String(distinct.depths) &&
+        String(resolutions) === String(distinct.resolutions),
+    )
+    if (!table) continue
+    compared++
+    const wanted = table.spaceDepths.flatMap((depth) => table.spaceResolutions.map((each) => [depth, each]))
+    assert.deepEqual(sizes(searchSpace(growthSpace(row, row.stages, row.ratio), 1)), wanted, JSON.stringify(row))
+  }
+  assert.ok(compared > 50, `only ${compared} spaces compared`)
+})
+
+test('any space searched has at most 9 candidates, the first the smallest and the last the largest', () => {
+  for (const row of candidates) {
+    const space = growthSpace(row, row.stages, row.ratio)
+    let current = { depth: row.depths[0]!, resolution: row.resolutions[0]! }
+    for (let stage = 1; stage <= row.stages; stage++) {
+      const list = searchSpace(space, stage, current)
+      assert.ok(list.length >= 1 && list.length <= 9)
+      const depths = list.map(({ depth }) => depth)
+      const resolutions = list.map(({ resolution }) => resolution)
+      assert.deepEqual(sizes([list[0]!]), [[Math.min(...depths), Math.min(...resolutions)]])
+      assert.deepEqual(sizes([list.at(-1)!]), [[Math.max(...depths), Math.max(...resolutions)]])
+      if (stage > 1) assert.deepEqual(sizes([list[0]!]), sizes([current]))
+      current = list[Math.floor(list.length / 2)]!
+    }
+  }
+})
+
+test('the ratios of a candidate give it again, as a fixed schedule needs them', () => {
+  for (const row of candidates)
+    for (const candidate of searchSpace(growthSpace(row, row.stages, row.ratio), 1)) {
+      assert.deepEqual(subnetworkOf(row, candidate.l, candidate.n), candidate)
+      assert.equal(candidate.l === 1, candidate.depth === row.depth)
+      assert.equal(candidate.n === 1, candidate.resolution === row.resolution)
+    }
+})
+
+test('rounding goes to the nearest, but not far below the value', () => {
+  assert.equal(roundToMultiple(134.4, 32), 128)
+  assert.equal(roundToMultiple(144, 32), 160)
+  assert.equal(roundToMultiple(5, 32), 32)
+  assert.equal(roundToMultiple(2.4, 1), 3) // 2 is below 0.9 * 2.4
+})
+
+test('one stage is the full network, whatever the ratio', () => {
+  const space = growthSpace(full, 1, 0.4)
+  assert.deepEqual(searchSpace(space, 1), [{ depth: 12, resolution: 224, l: 1, n: 1 }])
+})
+
+test('bad spaces', () => {
+  const refused = (action: () => unknown, message: RegExp) =>
+    assert.throws(action, (error: Error & { code?: string; hint?: string }) => {
+      assert.equal(error.code, 'CONFIG')
+      assert.match(error.message, message)
+      return true
+    })
+  for (const stages of [0, -1, 2.5, Number.NaN]) refused(() => growthSpace(full, stages, 0.5), /number of stages/)
+  for (const ratio of [0, -0.5, 1.01, Number.NaN]) {
+    refused(() => growthSpace(full, 4, ratio), /initial ratio/)
+    refused(() => subnetworkOf(full, ratio, 1), /layers l/)
+    refused(() => subnetworkOf(full, 1, ratio), /resolution n/)
+  }
+  refused(() => subnetworkOf(full, 0.04, 1), /0\.04 leaves none of the 12 layers/)
+  refused(() => growthSpace(full, 4, 0.04), /leaves none/)
+  assert.equal(subnetworkOf(full, 0.042, 1).depth, 1)
+  refused(() => growthSpace({ ...full, resolution: 225 }, 4, 0.5), /multiple of 32 pixels .* received 225/)
+  for (const wrong of [0, 1.5, Number.NaN])
+    for (const key of ['depth', 'resolution', 'multiple'])
+      refused(() => growthSpace({ ...full, [key]: wrong }, 4, 0.5), new RegExp(`full network's ${key}`))
+  refused(() => searchSpace(growthSpace(full, 4, 0.5), 2), /what stage 1 ended with/)
+})

@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { readTensors } from '../../lib/models/weights.js'
+import { draw, Purpose, toUnit } from '../../lib/random.js'
+import type { EpochEvent, SearchEvent, StepEvent, Summary, TrainingEvent } from '../../lib/report/events.js'
+import { readEvents, readSummary } from '../../lib/report/run-folder.js'
+import type { Config, ConfigInput } from '../../lib/training/config.js'
+import { resolveConfig } from '../../lib/training/config.js'
+import { evaluate } from '../../lib/training/evaluate.js'
+import { train } from '../../lib/training/trainer.js'
+
+let folder: string
+let data: string
+
+/** A folder of small pictures in three classes that a network can tell apart: bars along x, along y, and discs. */
+async function makePictures(root: string): Promise<void> {
+  const side = 16
+  for (const [split, count] of [
+    ['train', 48],
+    ['val', 16],
+  ] as const)
+    for (const [kind, name] of ['bars', 'columns', 'discs'].entries()) {
+      await mkdir(join(root, split, name), { recursive: true })
+      for (let index = 0; index < count; index++) {
+        const [a, b, c] = draw(split === 'train' ? 1 : 2, Purpose.augmentation, kind, index).map(toUnit) as [
+          number,
+          number,
+          number,
+          number,
+        ]
+        const [period, phase, level] = [3 + 3 * a, 6 * b, 120 + 100 * c]
+        const pixels = Buffer.alloc(side * side * 3)
+        for (let y = 0; y < side; y++)
+          for (let x = 0; x < side; x++) {
+            const wave = kind === 0 ? y : kind === 1 ? x : Math.hypot(x - 8, y - 8)
+            pixels.fill(
+              Math.round(level * (Math.sin((2 * Math.PI * (wave + phase)) / period) > 0 ? 1 : 0.2)),
+              (y * side + x) * 3,
+              (y * side + x) * 3 + 3,
+            )
+          }
+        await sharp(pixels, { raw: { width: side, height: side, channels: 3 } })
+          .png()
+          .toFile(join(root, split, name, `${index}.png`))
+      }
+    }
+}
+
+const recipe = (overrides: Partial<ConfigInput> = {}): Config =>
+  resolveConfig({
+    data,
+    model: { kind: 'vit', imageSize: 16, patchSize: 4, embedDim: 24, depth: 4, heads: 2 },
+    epochs: 12,
+    batch: 16,
+    microBatch: 8,
+    schedule: { kind: 'autoprog', stages: 3, ratio: 0.5, operator: 'interpolation' },
+    search: { batches: 2, time: 'flops', epochs: 1 },
+    optimizer: { learningRate: 4e-3 },
+    learningRate: { warmupEpochs: 1 },
+    ema: { decays: [0.8, 0.9] },
+    regularization: { stochasticDepth: 0.1, flip: false, pad: 1 },
+    evaluation: { batch: 48 },
+    ...overrides,
+  } satisfies ConfigInput)
+
+async function collect(events: AsyncIterable<TrainingEvent>): Promise<TrainingEvent[]> {
+  const list: TrainingEvent[] = []
+  for await (const event of events) list.push(event)
+  return list
+}
+
+const ofType = <T extends TrainingEvent['type']>(events: readonly TrainingEvent[], type: T) =>
+  events.filter((event): event is Extract<TrainingEvent, { type: T }> => event.type === type)
+
+/** Everything of a checkpoint that must not depend on interruptions: all tensors, and the trainer's state but its times. */
+async function fingerprint(run: string): Promise<string> {
+  const files = await readdir(join(run, 'checkpoints'))
+  assert.equal(files.length, 1, 'one checkpoint is kept')
+  const { tensors } = await readTensors(join(run, 'checkpoints', files[0]!))
+  const hash = createHash('sha256')
+  for (const [name, { values }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
+    hash.update(name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+  return hash.digest('hex')
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'autoprog-train-'))
+  data = join(folder, 'pictures')
+  await makePictures(data)
+})
+after(() => rm(folder, { recursive: true, force: true }))
+
+describe('training', () => {
+  let events: TrainingEvent[]
+  let summary: Summary
+
+  test('a run with AutoProg learns, and tells what it did', async () => {
+    const out = join(folder, 'whole')
+    events = await collect(train(recipe(), { out }))
+    summary = ofType(events, 'end')[0]!.summary
+    assert.ok(summary.top1! >= 0.9, `top-1 ${summary.top1}`)
+    assert.deepEqual(readEvents(out), events)
+    assert.deepEqual(readSummary(out), summary)
+    assert.deepEqual(
+      ofType(events, 'step').map(({ step }) => step),
+      Array.from({ length: 108 }, (_, step) => step),
+    )
+    assert.equal(ofType(events, 'epoch').length, 12)
+    assert.equal(ofType(events, 'search').length, 2)
+    assert.deepEqual(
+      ofType(events, 'stage').map(({ stage, phase }) => [stage, phase]),
+      [
+        [1, 'search'],
+        [1, 'train'],
+        [2, 'search'],
+        [2, 'train'],
+        [3, 'train'],
+      ],
+    )
+  })
+
+  test('the summary adds up to the events', () => {
+    const steps = ofType(events, 'step')
+    const searches: SearchEvent[] = ofType(events, 'search')
+    assert.equal(summary.steps, steps.length)
+    assert.deepEqual(
+      summary.stages.map(({ steps: count }) => count),
+      [36, 36, 36],
+    )
+    assert.deepEqual(
+      summary.stages.map(({ searchSteps }) => searchSteps),
+      [9, 9, 0],
+    )
+    for (const [index, { candidates, chosen }] of searches.entries()) {
+      assert.equal(summary.stages[index]!.depth, candidates[chosen]!.depth)
+      assert.equal(candidates[chosen]!.score, Math.min(...candidates.map(({ score }) => score)))
+    }
+    const trained: StepEvent[] = steps.filter(({ phase, stage }) => phase === 'train' && stage === 1)
+    assert.ok(
+      trained.every(
+        ({ depth, resolution }) => depth === summary.stages[0]!.depth && resolution === summary.stages[0]!.resolution,
+      ),
+    )
+    assert.ok(summary.speedupTheoretical > 1)
+    assert.ok(Math.abs(summary.seconds - summary.stages.reduce((sum, { seconds }) => sum + seconds, 0)) < 1e-9)
+    assert.ok(summary.seconds >= steps.reduce((sum, { seconds }) => sum + seconds, 0))
+    const last: EpochEvent = ofType(events, 'epoch').at(-1)!
+    assert.equal(last.emas.length, 2)
+    assert.equal(summary.top1, last.top1)
+    assert.equal(summary.top1Ema, Math.max(...last.emas.map(({ top1 }) => top1)))
+  })
+
+  test('a finished run can be evaluated again, also at another resolution', async () => {
+    const result = await evaluate(join(folder, 'whole'))
+    assert.equal(result.top1, summary.top1)
+    assert.equal(result.images, 48)
+    assert.ok((await evaluate(join(folder, 'whole'), { resolution: 12 })).top1 > 1 / 3)
+    await assert.rejects(evaluate(join(folder, 'whole'), { resolution: 10 }), /a multiple of 4 pixels/)
+  })
+
+  for (const schedule of ['original', 'prog', 'progstack', 'supernet'] as const)
+    test(`the ${schedule} schedule runs to its end`, async () => {
+      const kind = {
+        kind: schedule,
+        stages: 2,
+        ratio: 0.5,
+        operator: schedule === 'prog' ? 'mogrow' : 'interpolation',
+      } as const
+      const run = await collect(
+        train(recipe({ epochs: 8, schedule: kind, search: { time: 'flops', epochs: 'auto', batches: 1 } })),
+      )
+      const end = ofType(run, 'end')[0]!.summary
+      assert.equal(end.steps, 72)
+      assert.ok(end.top1! > 0.5, `top-1 ${end.top1}`)
+      if (schedule === 'original') assert.equal(end.speedupTheoretical, 1)
+      else assert.ok(end.speedupTheoretical > 1)
+    })
+
+  test('stopped by a signal in a search and resumed, it ends with the same bits', async () => {
+    const out = join(folder, 'stopped')
+    const controller = new AbortController()
+    await assert.rejects(async () => {
+      for await (const event of train(recipe(), { out, signal: controller.signal }))
+        if (event.type === 'step' && event.step === 4) controller.abort()
+    }, /abort/i)
+    assert.equal(ofType(readEvents(out), 'checkpoint').at(-1)!.step, 5)
+    const rest = await collect(train(recipe(), { out, resume: true }))
+    assert.equal(ofType(rest, 'start')[0]!.resumedFrom, 5)
+    assert.equal(await fingerprint(out), await fingerprint(join(folder, 'whole')))
+    assert.deepEqual(
+      ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
+      ofType(events, 'step').map(({ step, loss }) => [step, loss]),
+    )
+  })
+
+  test('killed at random moments ten times and resumed, it ends with the same bits', { timeout: 300_000 }, async () => {
+    const out = join(folder, 'killed')
+    const script = join(folder, 'run.mts')
+    const trainer = fileURLToPath(new URL('../../lib/training/trainer.ts', import.meta.url))
+    await writeFile(
+      script,
+      `import { train } from ${JSON.stringify(trainer)}
+import { hasCheckpoint } from ${JSON.stringify(trainer.replace('trainer.ts', 'checkpoint.ts'))}
+const config = ${JSON.stringify(recipe())}
+const out = ${JSON.stringify(out)}
+for await (const event of train(config, { out, resume: await hasCheckpoint(out) })) console.log(event.type)
+`,
+    )
+    const loader = fileURLToPath(import.meta.resolve('tsx'))
+    let kills = 0
+    for (let round = 0; kills < 10 || round < 11; round++) {
+      const child = spawn(process.execPath, ['--import', loader, script], { stdio: ['ignore', 'pipe', 'inherit'] })
+      // Killed after a random number of events, and a little later: between steps, in them, while a file is written.
+      const [events, delay] = draw(3, Purpose.order, round, 0)
+      const limit = kills < 10 ? 1 + (events! % 28) : Number.POSITIVE_INFINITY
+      let seen = 0
+      child.stdout.on('data', (chunk: Buffer) => {
+        seen += chunk.toString().split('\n').length - 1
+        if (seen >= limit) setTimeout(() => child.kill('SIGKILL'), delay! % 25)
+      })
+      const code = await new Promise<number | null>((resolve) => child.on('exit', (status) => resolve(status)))
+      if (code === null) kills++
+      else {
+        assert.equal(code, 0)
+        if (kills >= 10) break
+        await rm(out, { recursive: true, force: true }) // ended before it was killed: once more from the start
+      }
+    }
+    assert.equal(kills, 10)
+    assert.equal(await fingerprint(out), await fingerprint(join(folder, 'whole')))
+    assert.deepEqual(
+      ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
+      ofType(events, 'step').map(({ step, loss }) => [step, loss]),
+    )
+  })
+
+  test('a loss that is no longer finite stops the run and names the last good checkpoint', async () => {
+    const out = join(folder, 'diverged')
+    const wild = recipe({
+      schedule: { kind: 'original' },
+      optimizer: { learningRate: 1e30 },
+      learningRate: { warmupEpochs: 2, warmupStart: 0 },
+    })
+    await assert.rejects(collect(train(wild, { out })), (error: Error & { code?: string }) => {
+      assert.equal(error.code, 'NUMERIC')
+      assert.match(error.message, /The loss of step \d+ is/)
+      return true
+    })
+  })
+
+  test('resuming refuses an empty folder, another recipe and a damaged checkpoint', async () => {
+    await assert.rejects(
+      collect(train(recipe(), { out: join(folder, 'nothing'), resume: true })),
+      /There is no checkpoint/,
+    )
+    await assert.rejects(
+      collect(train(recipe({ batch: 24 }), { out: join(folder, 'whole'), resume: true })),
+      /another recipe: batch was 16 and is 24/,
+    )
+    const [file] = await readdir(join(folder, 'whole', 'checkpoints'))
+    const path = join(folder, 'whole', 'checkpoints', file!)
+    const bytes = await readFile(path)
+    await writeFile(path, bytes.subarray(0, bytes.length - 100))
+    await assert.rejects(
+      collect(train(recipe(), { out: join(folder, 'whole'), resume: true })),
+      /not a valid safetensors file/,
+    )
+    await writeFile(path, bytes)
+  })
+
+  test('an output folder that cannot be made is an error before anything is trained', async () => {
+    await writeFile(join(folder, 'file'), '')
+    await assert.rejects(
+      collect(train(recipe(), { out: join(folder, 'file', 'run') })),
+      (error: Error & { code?: string }) => error.code === 'CHECKPOINT',
+    )
+  })
+})

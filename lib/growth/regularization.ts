@@ -31,7 +31,8 @@ function range(minimum: number, maximum: number): Range {
 export function adaptiveValue({ minimum, maximum }: Range, stage: number, stages: number): number {
   if (!(Number.isInteger(stage) && stage >= 0 && stage < stages))
     throw new AutoprogError('CONFIG', expected(`a stage from 0 to ${stages - 1}`, 'adaptive regularisation', stage))
-  return stages === 1 ? maximum : minimum + ((maximum - minimum) * stage) / (stages - 1)
+  const share = stages === 1 ? 1 : stage / (stages - 1)
+  return minimum * (1 - share) + maximum * share // exact at both ends
 }
 
 /** All strengths of a phase of stage `stage` (from 0). */

@@ -33,7 +33,9 @@ export async function saveCheckpoint(
   })
   const path = join(folder, `step-${String(step).padStart(8, '0')}.safetensors`)
   await writeTensors(path, tensors, { version, recipe, trainer: JSON.stringify(trainer) })
-  for (const old of (await list(run)).slice(0, -keep)) await rm(join(folder, old), { force: true })
+  // Besides what is no longer kept, a process killed while it wrote has left its temporary file.
+  const leftovers = (await readdir(folder)).filter((file) => /^step-.*\.tmp$/.test(file))
+  for (const old of [...(await list(run)).slice(0, -keep), ...leftovers]) await rm(join(folder, old), { force: true })
   return path
 }
 

@@ -45,7 +45,8 @@ test('the unit of time changes neither exponent nor order', () => {
         times.map((time) => time * unit),
       )
       assert.equal(scaled.best, winner)
-      close(scaled.exponent, scoreCandidates(losses, times).exponent, 1e-9, 'exponent')
+      // The cost is flat at its minimum: half of the digits of a double settle the exponent.
+      close(scaled.exponent, scoreCandidates(losses, times).exponent, 1e-7, 'exponent')
     }
 })
 

@@ -40,6 +40,7 @@ interface Addon {
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
   closeProgram(program: ProgramHandle): void
   runProgram(program: ProgramHandle, inputs: Values): Promise<Values>
+  programSeconds(program: ProgramHandle): Promise<Record<string, number>>
   readArena(session: SessionHandle, arena: number, byteOffset: number, type: string, count: number): Promise<TypedArray>
   writeArena(session: SessionHandle, arena: number, byteOffset: number, values: TypedArray): Promise<void>
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
@@ -108,6 +109,7 @@ const codes = new Set<string>([
 
 /** Turns what the addon throws into an AutoprogError; anything else is passed on as it is. */
 export function fromNative(error: unknown): unknown {
+  if (error instanceof AutoprogError) return error
   if (!(error instanceof Error) || !('code' in error) || !codes.has(String(error.code))) return error
   return new AutoprogError(error.code as ErrorCode, error.message, { cause: error })
 }

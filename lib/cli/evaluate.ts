@@ -1,9 +1,9 @@
 /** `autoprog evaluate`: held-out accuracy of a run's weights and of its averages. */
 import type { Command } from 'commander'
-import { percent, small } from '../report/format.js'
+import { integer, percent, small } from '../report/format.js'
 import { table } from '../report/table.js'
+import type { Accuracy } from '../training/evaluate.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
-import { type Accuracy, loadEvaluator } from './engine.js'
 
 interface EvaluateOptions extends CommonOptions {
   data?: string
@@ -21,7 +21,8 @@ export function evaluateCommand(): Command {
 }
 
 async function evaluateRun(run: string, options: EvaluateOptions): Promise<void> {
-  const { evaluate } = await loadEvaluator()
+  // Loaded late, so that help and a mistake on the command line need no addon.
+  const { evaluate } = await import('../training/evaluate.js')
   const { data, resolution } = options
   const result = await evaluate(run, {
     ...(data === undefined ? {} : { data }),
@@ -29,5 +30,9 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   })
   const row = (name: string, { top1, top5, loss }: Accuracy) => [name, percent(top1), percent(top5), small(loss)]
   const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
-  printResult(options, { run, ...result }, `${result.images} images\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`)
+  printResult(
+    options,
+    { run, ...result },
+    `${integer(result.images)} images, ${result.resolution} px\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`,
+  )
 }

@@ -108,7 +108,7 @@ export function stageStarts(total: number, lengths: readonly number[]): number[]
   const sum = lengths.reduce((before, length) => before + length, 0)
   let before = 0
   return lengths.map((length) => {
-    // Shares such as 0.7 + 0.2 + 0.1 add up to a hair less than they mean.
+    // Shares such as 0.1 + 0.7 add up to a hair less than they mean.
     const start = Math.floor((total * before) / sum + 1e-9)
     before += length
     return start

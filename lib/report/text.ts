@@ -50,7 +50,7 @@ export function summaryText(summary: Summary): string {
     speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
   return [
     '',
-    `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} epochs`,
+    `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} ${summary.epochs === 1 ? 'epoch' : 'epochs'}`,
     stagesTable(summary.stages),
     `top-1                ${percent(top1)}${average}`,
     `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
@@ -65,7 +65,7 @@ function startText(event: StartEvent): string {
   return [
     `${event.scheme} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
     `${event.data}: ${integer(event.trainImages)} training images, ${integer(event.testImages)} held out, ${event.classes} classes`,
-    `${event.epochs} epochs of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads${resumed}`,
+    `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads${resumed}`,
   ].join('\n')
 }
 

@@ -64,6 +64,8 @@ export interface Session {
   save(path: string, weights?: WeightsName): Promise<void>
   /** Replaces the blocks: new block i starts from the source that `layers[i]` names. */
   grow(layers: readonly LayerSource[], options?: GrowOptions): Promise<void>
+  /** Seconds spent in each op so far, over all programs in use. */
+  profile(): Promise<Record<string, number>>
   state(): Promise<SessionState>
   restore(state: SessionState): Promise<void>
   close(): Promise<void>
@@ -217,6 +219,14 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       programs = new Map()
       ;[handle, layout, model] = [next, nextLayout, grown.model]
       await restore(grown.state)
+    },
+    profile: async () => {
+      check()
+      const total: Record<string, number> = {}
+      for (const made of programs.values())
+        for (const [op, seconds] of Object.entries(await native(async () => addon().programSeconds(await made))))
+          total[op] = (total[op] ?? 0) + seconds
+      return total
     },
     state,
     restore,

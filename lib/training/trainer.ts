@@ -4,6 +4,7 @@ import type { Dataset } from '../data/dataset.js'
 import type { Batch, Loader } from '../data/loader.js'
 import { createLoader } from '../data/loader.js'
 import { AutoprogError } from '../errors.js'
+import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
 import { createSearch } from '../growth/search.js'
 import type { Subnetwork } from '../growth/space.js'
@@ -24,7 +25,7 @@ import { createTuner } from './micro-batch.js'
 import type { Session } from './session.js'
 import { allLayers, createSession } from './session.js'
 import type { Stage, Stages } from './stages.js'
-import { growthTo, layersOf, planRun } from './stages.js'
+import { growthTo, planRun } from './stages.js'
 import type { Tally } from './tally.js'
 import { addSeconds, addStep, closeEpoch, createTally, enterStage, summarize } from './tally.js'
 
@@ -53,6 +54,9 @@ interface TrainerState {
   search: SearchState | undefined
   tuner: TunerState
   tally: Tally
+  /** An epoch has ended and was not evaluated yet. */
+  epochDue: boolean
+  lastEpoch: EpochEvent | undefined
 }
 
 interface Run {
@@ -71,7 +75,6 @@ interface Run {
   stage: Stage
   search: Search | undefined
   lastCheckpoint: string | undefined
-  lastEpoch: EpochEvent | undefined
 }
 
 /**
@@ -89,8 +92,9 @@ async function* trainingEvents(config: Config, options: TrainOptions): AsyncGene
   try {
     run = await openRun(config, options, device)
     yield startEvent(run)
+    if (run.state.stage >= 0) yield stageEvent(run)
     for (const message of run.dataset.notices) yield { type: 'notice', message }
-    while (run.state.step < run.stages.steps) yield* trainSegment(run)
+    while (run.state.step < run.stages.steps || run.state.epochDue) yield* trainSegment(run)
     yield { type: 'end', summary: summaryOf(run) }
   } finally {
     await run?.session.close()
@@ -127,6 +131,8 @@ async function openRun(config: Config, options: TrainOptions, device: Device): P
     search: undefined,
     tuner: {},
     tally: createTally(),
+    epochDue: false,
+    lastEpoch: undefined,
   }
   if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
   const { learningRate: _, ...optimizer } = config.optimizer
@@ -145,7 +151,6 @@ async function openRun(config: Config, options: TrainOptions, device: Device): P
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
-    lastEpoch: undefined,
   }
   if (state.searching) run.search = openSearch(run, state.search)
   return run
@@ -179,6 +184,8 @@ function startEvent({ config, dataset, device, model, loader, stages, state }: R
 /** Trains to the end of the current phase, entering the next stage or phase first where one is due. */
 async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
   const { state, stages, options } = run
+  if (state.epochDue) yield* endEpoch(run)
+  if (state.step >= stages.steps) return
   if (state.stage < 0 || state.step >= run.stage.end) yield* enterNextStage(run)
   const { stage } = run
   const end = state.searching ? stage.first + stage.searchSteps : stage.end
@@ -190,30 +197,30 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
   })
   const started = performance.now()
   const before = state.tally.totalSeconds
-  for await (const batch of abortable(batches, options.signal)) {
-    if (run.search?.evaluatesBefore(batch.step)) await evaluateCandidates(run)
-    yield await trainStep(run, batch)
-    for (const message of run.notices.splice(0)) yield { type: 'notice', message }
-    state.step = batch.step + 1
+  const keepTime = () => {
     state.tally.totalSeconds = before + (performance.now() - started) / 1000
-    if (state.step % run.loader.stepsPerEpoch === 0 || state.step === stages.steps) yield* endEpoch(run)
-    if (options.signal?.aborted) break
   }
-  state.tally.totalSeconds = before + (performance.now() - started) / 1000
+  try {
+    for await (const batch of batches) {
+      if (run.search?.evaluatesBefore(batch.step)) await evaluateCandidates(run)
+      yield await trainStep(run, batch)
+      for (const message of run.notices.splice(0)) yield { type: 'notice', message }
+      state.step = batch.step + 1
+      state.epochDue = state.step % run.loader.stepsPerEpoch === 0 || state.step === stages.steps
+      keepTime()
+      if (state.epochDue) yield* endEpoch(run)
+      if (options.signal?.aborted) break
+    }
+  } catch (error) {
+    // The signal stops the loader and evaluations too; what they were for is done again after the resume.
+    if (!options.signal?.aborted) throw error
+  }
+  keepTime()
   if (options.signal?.aborted) {
     if (options.out !== undefined && state.step > 0) yield await checkpoint(run)
     throw options.signal.reason
   }
   if (state.searching && state.step === end && run.config.schedule.kind !== 'supernet') yield* endSearch(run)
-}
-
-/** Passes batches on, and ends quietly when the signal stops the loader: the trainer then writes its checkpoint. */
-async function* abortable(batches: AsyncIterable<Batch>, signal: AbortSignal | undefined): AsyncGenerator<Batch> {
-  try {
-    yield* batches
-  } catch (error) {
-    if (!signal?.aborted) throw error
-  }
 }
 
 async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
@@ -285,7 +292,9 @@ function subnetworkAt({ search, stage, state }: Run, step: number): Subnetwork {
 const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resolution}`
 
 function layersAt(run: Run, subnetwork: Subnetwork): number[] {
-  return run.state.searching ? layersOf(run.stage, subnetwork) : allLayers(run.session.model)
+  return run.state.searching
+    ? layersOf(run.stage, subnetwork.depth, operatorOf(run.config))
+    : allLayers(run.session.model)
 }
 
 async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
@@ -398,7 +407,7 @@ async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
   const { candidates, exponent, chosen } = run.search!.decide()
   const winner = stage.candidates[chosen]!
   yield { type: 'search', stage: stage.index + 1, step: state.step, candidates: [...candidates], exponent, chosen }
-  const layers = layersOf(stage, winner)
+  const layers = layersOf(stage, winner.depth, operatorOf(run.config))
   if (layers.length < session.model.depth) await session.grow(layers.map((source) => ({ source, added: false })))
   state.subnetwork = winner
   state.depth = winner.depth
@@ -444,7 +453,8 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
     learningRate: rateAt(run, state.step - 1),
     evaluateSeconds: (performance.now() - started) / 1000,
   }
-  run.lastEpoch = event
+  state.lastEpoch = event
+  state.epochDue = false
   yield event
   if (options.out !== undefined && (last || epoch % config.checkpoint.every === 0)) yield await checkpoint(run)
 }
@@ -464,7 +474,8 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
   return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
 }
 
-function summaryOf({ config, dataset, model, state, lastEpoch, options, stages }: Run): Summary {
+function summaryOf({ config, dataset, model, state, options, stages }: Run): Summary {
+  const { lastEpoch } = state
   const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
     (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
     undefined,

@@ -218,6 +218,19 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
       });
 }
 
+// programSeconds(program): a promise of { op: seconds } since the program was built.
+Napi::Value programSeconds(const Napi::CallbackInfo& info) {
+  const auto compiled = open<CompiledProgram>(info[0]);
+  using Seconds = std::map<std::string, double>;
+  return promise<Seconds>(
+      info.Env(), *compiled->workspace->device, [compiled] { return compiled->program->seconds(); },
+      [](Napi::Env env, Seconds& seconds) -> Napi::Value {
+        auto object = Napi::Object::New(env);
+        for (const auto& [op, value] : seconds) object.Set(op, value);
+        return object;
+      });
+}
+
 View arenaRange(const Workspace& workspace, const Napi::CallbackInfo& info, Type type, size_t count) {
   const auto arena =
       static_cast<size_t>(toInteger(info[1], "an arena", 0, static_cast<int64_t>(workspace.arenas.size()) - 1));
@@ -315,6 +328,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("createProgram", guarded<createProgram>);
   add("closeProgram", guarded<close<CompiledProgram>>);
   add("runProgram", guarded<runProgram>);
+  add("programSeconds", guarded<programSeconds>);
   add("readArena", guarded<readArena>);
   add("writeArena", guarded<writeArena>);
   add("measureGemm", guarded<measureGemm>);

@@ -1,5 +1,6 @@
 #include "runtime/program.h"
 
+#include <chrono>
 #include <cstring>
 
 namespace autoprog {
@@ -87,11 +88,25 @@ Program::Program(std::shared_ptr<Workspace> workspace, const ProgramDescription&
   for (const auto& output : description.outputs) outputs_.push_back(port(output));
 }
 
-void Program::execute(Phase phase) const {
-  for (const auto& step : steps_[static_cast<size_t>(phase)]) step.kernel();
+void Program::execute(Phase phase) {
+  using Clock = std::chrono::steady_clock;
+  auto before = Clock::now();
+  for (auto& step : steps_[static_cast<size_t>(phase)]) {
+    step.kernel();
+    const auto after = Clock::now();
+    step.seconds += std::chrono::duration<double>(after - before).count();
+    before = after;
+  }
 }
 
-std::vector<Buffer> Program::run(const std::vector<Buffer>& inputs) const {
+std::map<std::string, double> Program::seconds() const {
+  std::map<std::string, double> sums;
+  for (const auto& phase : steps_)
+    for (const auto& step : phase) sums[step.op] += step.seconds;
+  return sums;
+}
+
+std::vector<Buffer> Program::run(const std::vector<Buffer>& inputs) {
   std::vector<Buffer> outputs;
   for (const auto& port : outputs_) outputs.push_back({port.view.type, std::vector<std::byte>(port.hostBytes)});
   for (size_t i = 0; i < inputs_.size(); i++)

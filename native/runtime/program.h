@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,15 +70,19 @@ class Program {
   const std::vector<Port>& inputs() const { return inputs_; }
   const std::vector<Port>& outputs() const { return outputs_; }
 
+  // Seconds spent in each op since the program was built, by name.
+  std::map<std::string, double> seconds() const;
+
   // Buffers stand in the order of inputs() and outputs(); their sizes have been checked. `inputs` may be moved from.
-  std::vector<Buffer> run(const std::vector<Buffer>& inputs) const;
+  std::vector<Buffer> run(const std::vector<Buffer>& inputs);
 
  private:
   struct Step {
     std::string op;
     Kernel kernel;
+    double seconds = 0;
   };
-  void execute(Phase phase) const;
+  void execute(Phase phase);
 
   std::shared_ptr<Workspace> workspace_;
   int64_t batch_, microBatch_;

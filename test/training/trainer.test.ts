@@ -200,6 +200,24 @@ describe('training', () => {
     )
   })
 
+  test('stopped while an epoch is evaluated, it evaluates that epoch after the resume', async () => {
+    const out = join(folder, 'evaluating')
+    const controller = new AbortController()
+    await assert.rejects(async () => {
+      for await (const event of train(recipe(), { out, signal: controller.signal }))
+        if (event.type === 'step' && event.step === 107) controller.abort()
+    }, /abort/i)
+    await collect(train(recipe(), { out, resume: true }))
+    assert.deepEqual(
+      ofType(readEvents(out), 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
+      ofType(events, 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
+    )
+    // Ended already: resuming once more only says so again.
+    const again = await collect(train(recipe(), { out, resume: true }))
+    assert.equal(ofType(again, 'step').length, 0)
+    assert.equal(ofType(again, 'end')[0]!.summary.top1, summary.top1)
+  })
+
   test('killed at random moments ten times and resumed, it ends with the same bits', { timeout: 300_000 }, async () => {
     const out = join(folder, 'killed')
     const script = join(folder, 'run.mts')

@@ -1,0 +1,153 @@
+/** Whole runs through the command line, on a small folder of real image files. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import type { SchemeStatistics } from '../../lib/report/comparison.js'
+import type { Summary } from '../../lib/report/events.js'
+import { readEvents, readSummary } from '../../lib/report/run-folder.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'autoprog-train-'))
+
+const recipe = `
+data: images
+model: vit_micro
+epochs: 4
+batch: 8
+threads: 1
+schedule: { kind: original, stages: 2, ratio: 0.5 }
+search: { batches: 2 }
+learningRate: { warmupEpochs: 1 }
+ema: { decays: [0.9, 0.99] }
+evaluation: { batch: 16 }
+`
+
+/** Two classes, reddish and bluish, with noise; 32 training and 8 held-out images each. */
+before(async () => {
+  writeFileSync(join(folder, 'colours.yaml'), recipe)
+  for (const [half, count] of [
+    ['train', 32],
+    ['val', 8],
+  ] as const) {
+    for (const [label, tint] of [
+      ['red', 0],
+      ['blue', 2],
+    ] as const) {
+      mkdirSync(join(folder, 'images', half, label), { recursive: true })
+      for (let image = 0; image < count; image++) {
+        const pixels = Buffer.from(
+          Array.from(
+            { length: 32 * 32 * 3 },
+            (_, i) => ((i * 7919 + image * 104729) % 97) + (i % 3 === tint ? 120 : 0),
+          ),
+        )
+        await sharp(pixels, { raw: { width: 32, height: 32, channels: 3 } })
+          .png()
+          .toFile(join(folder, 'images', half, label, `${image}.png`))
+      }
+    }
+  }
+})
+
+function start(...flags: string[]): { child: ChildProcess; output: () => string; ended: Promise<number | null> } {
+  const loader = fileURLToPath(import.meta.resolve('tsx'))
+  const child = spawn(process.execPath, ['--import', loader, resolve('lib/cli/main.ts'), ...flags], { cwd: folder })
+  let text = ''
+  child.stdout.on('data', (chunk) => (text += String(chunk)))
+  child.stderr.on('data', (chunk) => (text += String(chunk)))
+  return { child, output: () => text, ended: once(child, 'close').then(([status]) => status as number | null) }
+}
+
+async function autoprog(...flags: string[]): Promise<string> {
+  const { output, ended } = start(...flags)
+  assert.equal(await ended, 0, output())
+  return output()
+}
+
+test('a run prints what its record says', async () => {
+  const text = await autoprog('train', 'colours.yaml')
+  const run = join(folder, 'runs', 'colours-original-0')
+  const summary = readSummary(run)
+  assert.deepEqual(readEvents(run).at(-1), { type: 'end', summary })
+  assert.match(text, new RegExp(`top-1 +${(100 * summary.top1!).toFixed(2)} %`))
+  assert.ok(summary.top1! > 0.9, `two plain colours: ${summary.top1}`)
+  assert.equal(text.match(/^epoch \d/gm)?.length, 4)
+  const evaluated = JSON.parse(await autoprog('evaluate', run, '--json')) as { top1: number; images: number }
+  assert.equal(evaluated.top1, summary.top1)
+  assert.equal(evaluated.images, 16)
+})
+
+test('a second run takes a folder of its own; its practical speed-up needs a baseline', async () => {
+  const text = await autoprog('train', 'colours.yaml', '--baseline', join('runs', 'colours-original-0'))
+  assert.match(text, /^run folder: runs\/colours-original-0-2$/m)
+  const { speedupPractical, seconds } = readSummary(join(folder, 'runs', 'colours-original-0-2'))
+  assert.equal(speedupPractical, readSummary(join(folder, 'runs', 'colours-original-0')).seconds / seconds)
+})
+
+for (const [signal, status] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} leaves a checkpoint, exits ${status}, and the run goes on from it`, async () => {
+    const out = join('runs', signal)
+    const { child, output, ended } = start('train', 'colours.yaml', '--epochs', '200', '--out', out)
+    while (!output().includes('epoch 2 ') && child.exitCode === null) await new Promise((done) => setTimeout(done, 20))
+    child.kill(signal)
+    assert.equal(await ended, status, output())
+    assert.match(output(), new RegExp(`to continue: autoprog train --resume --out ${out}`))
+    const last = readEvents(join(folder, out)).at(-1)
+    assert.ok(last?.type === 'checkpoint' && last.step >= 16)
+    const again = start('train', '--resume', '--out', out)
+    while (!again.output().includes('epoch ') && again.child.exitCode === null)
+      await new Promise((done) => setTimeout(done, 20))
+    again.child.kill(signal)
+    assert.equal(await again.ended, status, again.output())
+    assert.match(again.output(), new RegExp(`resumed at step ${last.step}$`, 'm'))
+    const steps = readEvents(join(folder, out)).flatMap((event) => (event.type === 'step' ? event.step : []))
+    assert.deepEqual(
+      steps,
+      steps.map((_, index) => index),
+      'every step once',
+    )
+  })
+}
+
+test('a comparison trains every scheme, writes its table, and keeps what has ended', async () => {
+  const flags = [
+    'compare',
+    'colours.yaml',
+    '--schemes',
+    'original-short,original,autoprog',
+    '--seeds',
+    '1',
+    '--results',
+    join('docs', 'colours.json'),
+  ]
+  const text = await autoprog(...flags)
+  assert.match(text, /^\| scheme \| epochs \| top-1 /m)
+  const written = JSON.parse(readFileSync(join(folder, 'docs', 'colours.json'), 'utf8')) as {
+    machine: { cpu: string; node: string }
+    version: string
+    schemes: SchemeStatistics[]
+    runs: { scheme: string; seed: number; summary: Summary }[]
+  }
+  assert.deepEqual(
+    written.runs.map((run) => run.scheme),
+    ['original', 'autoprog', 'original-short'],
+  )
+  assert.equal(written.machine.node, process.version)
+  const [original, autoprogRun, short] = written.runs.map((run) => run.summary)
+  const fitting = Math.max(1, Math.ceil((4 * autoprogRun!.seconds) / original!.seconds))
+  assert.equal(short!.epochs, fitting)
+  assert.equal(written.schemes[1]?.speedupPractical, original!.seconds / autoprogRun!.seconds)
+  const again = await autoprog(...flags)
+  assert.equal(again.match(/^kept: /gm)?.length, 3)
+  const other = start(...flags, '--epochs', '5')
+  assert.equal(await other.ended, 1)
+  assert.match(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: /)
+})

@@ -6,7 +6,7 @@ import { createModel, createSession, openDevice } from 'autoprog'
 const device = await openDevice('cpu')
 const model = createModel('vit', { imageSize: 32, patchSize: 8, embedDim: 48, depth: 4, heads: 3, classes: 10 })
 const session = await createSession({ device, model, precision: 'fp32', seed: 0 })
-const pixels = Uint8Array.from({ length: 2 * 32 * 32 * 3 }, (_, i) => (i * 37) % 256)
+const pixels = Uint8Array.from({ length: 2 * 32 * 32 * 3 }, (_, i) => (i * 37) % 251)
 const { logits } = await session.forward({ images: { data: pixels, shape: [2, 32, 32, 3] } })
 await session.close()
 

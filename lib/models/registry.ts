@@ -24,9 +24,9 @@ const registry: Readonly<Record<string, () => Model>> = {
     createVit('vit_fashion', {
       imageSize: 56,
       patchSize: 8,
-      embedDim: 64,
+      embedDim: 48,
       depth: 8,
-      heads: 4,
+      heads: 3,
       channels: 1,
       classes: 10,
       mean: [0.286],

@@ -29,6 +29,7 @@ const registry: Readonly<Record<string, () => Model>> = {
       heads: 3,
       channels: 1,
       classes: 10,
+      initialization: 'glorot',
       mean: [0.286],
       deviation: [0.353],
     }),

@@ -41,6 +41,7 @@ const visionTransformer = section({
   mlpRatio: positive().optional(),
   channels: z.union([z.literal(1), z.literal(3)], { error: '1 or 3' }).optional(),
   classes: count().optional(),
+  initialization: oneOf(['timm', 'glorot']).optional(),
 })
 
 const schedule = section({

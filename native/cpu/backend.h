@@ -8,7 +8,7 @@
 
 namespace autoprog::cpu {
 
-// Every op on the processor: SIMD through Highway, chosen at run time, threads through OpenMP.
+// Every op on the processor: SIMD through Highway, chosen at run time, loops shared by the device's pool.
 const Backend& backend();
 
 // What was found: processor features, BLAS, threads; for `doctor`.

@@ -135,7 +135,7 @@ export async function writeTensors(
 }
 
 /** Writes a file whole or not at all, and only returns once it is on the disk. */
-export async function writeAtomically(path: string, chunks: readonly Uint8Array[]): Promise<void> {
+async function writeAtomically(path: string, chunks: readonly Uint8Array[]): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`
   try {
     const file = await open(temporary, 'w')

@@ -1,81 +1,20 @@
-/** Training as an async iterable of events: stages, searches, growth, evaluation, checkpoints, resume. */
-import { loadDataset } from '../../datasets/index.js'
-import type { Dataset } from '../data/dataset.js'
-import type { Batch, Loader } from '../data/loader.js'
-import { createLoader } from '../data/loader.js'
+import type { Batch } from '../data/loader.js'
 import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
-import type { Search, SearchState } from '../growth/search.js'
-import { createSearch } from '../growth/search.js'
-import type { Subnetwork } from '../growth/space.js'
-import type { Model } from '../models/model.js'
-import { createModel } from '../models/registry.js'
-import type { Device } from '../native.js'
 import { openDevice } from '../native.js'
 import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
-import { readSummary, recordEvents, writeAtomically } from '../report/run-folder.js'
+import { readSummary, recordEvents } from '../report/run-folder.js'
 import type { WeightsName } from './batch.js'
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.js'
+import { saveCheckpoint } from './checkpoint.js'
 import type { Config } from './config.js'
-import { configToYaml } from './config.js'
 import { evaluateHeldOut } from './held-out.js'
 import { learningRateAt } from './learning-rate.js'
-import type { MicroBatchTuner, TunerState } from './micro-batch.js'
-import { createTuner } from './micro-batch.js'
-import type { Session } from './session.js'
-import { allLayers, createSession } from './session.js'
-import type { Stage, Stages } from './stages.js'
-import { growthTo, planRun } from './stages.js'
-import type { Tally } from './tally.js'
-import { addSeconds, addStep, closeEpoch, createTally, enterStage, summarize } from './tally.js'
+import type { Run, TrainOptions } from './run.js'
+import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
+import { growthTo } from './stages.js'
+import { addSeconds, addStep, closeEpoch, enterStage, summarize } from './tally.js'
 
-export interface TrainOptions {
-  /** Run folder: config.yaml, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
-  out?: string
-  /** Continues the run in `out` from its last checkpoint. */
-  resume?: boolean
-  /** Stops after the current step with a checkpoint; the iterable then throws the signal's reason. */
-  signal?: AbortSignal
-  /** Folder of a finished run of the original scheme, for the practical speed-up. */
-  baseline?: string
-}
-
-/** The trainer's part of a checkpoint. */
-interface TrainerState {
-  step: number
-  stage: number
-  searching: boolean
-  /** What the current stage trains, or its largest candidate while it searches. */
-  subnetwork: Subnetwork
-  /** What the stage before ended with. */
-  previous: Subnetwork | undefined
-  depth: number
-  grownAt: number
-  search: SearchState | undefined
-  tuner: TunerState
-  tally: Tally
-  /** An epoch has ended and was not evaluated yet. */
-  epochDue: boolean
-  lastEpoch: EpochEvent | undefined
-}
-
-interface Run {
-  readonly config: Config
-  readonly options: TrainOptions
-  readonly dataset: Dataset
-  readonly device: Device
-  /** The full network. */
-  readonly model: Model
-  readonly loader: Loader
-  readonly stages: Stages
-  readonly session: Session
-  readonly tuner: MicroBatchTuner
-  readonly notices: string[]
-  state: TrainerState
-  stage: Stage
-  search: Search | undefined
-  lastCheckpoint: string | undefined
-}
+export type { TrainOptions } from './run.js'
 
 /**
  * Trains a recipe. Every event is final when it is yielded; with `out` it is also on record. Throws CONFIG and DATA for
@@ -101,64 +40,6 @@ async function* trainingEvents(config: Config, options: TrainOptions): AsyncGene
     await run?.dataset.close()
     await device.close()
   }
-}
-
-async function openRun(config: Config, options: TrainOptions, device: Device): Promise<Run> {
-  const { out, resume, signal, baseline } = options
-  if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
-  const dataset = await loadDataset(config.data, { seed: config.seed, ...(signal && { signal }) })
-  const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
-  const { flip, pad, labelSmoothing } = config.regularization
-  const notices: string[] = []
-  const loader = createLoader(dataset.train, {
-    batch: config.batch,
-    seed: config.seed,
-    shuffle: true,
-    augment: { flip, pad },
-    onBroken: (message) => notices.push(message),
-  })
-  const stages = planRun(config, model, loader.stepsPerEpoch)
-  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, recipeOf(config)) : undefined
-  const first = stages.stage(0, undefined)
-  const state: TrainerState = restored?.trainer ?? {
-    step: 0,
-    stage: -1,
-    searching: false,
-    subnetwork: first.subnetwork,
-    previous: undefined,
-    depth: first.subnetwork.depth,
-    grownAt: -1,
-    search: undefined,
-    tuner: {},
-    tally: createTally(),
-    epochDue: false,
-    lastEpoch: undefined,
-  }
-  if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
-  const { learningRate: _, ...optimizer } = config.optimizer
-  const session = await createSession({
-    device,
-    model: model.withDepth(state.depth),
-    precision: config.precision,
-    seed: config.seed,
-    labelSmoothing,
-    optimizer: { ...optimizer, averages: config.ema.decays },
-  })
-  if (restored) await session.restore(restored.tensors)
-  const stage = stages.stage(Math.max(0, state.stage), state.previous)
-  const run: Run = {
-    ...{ config, options, dataset, device, model, loader, stages, session, state, stage, notices },
-    tuner: createTuner(config.batch, config.microBatch, state.tuner),
-    search: undefined,
-    lastCheckpoint: restored?.path,
-  }
-  if (state.searching) run.search = openSearch(run, state.search)
-  return run
-}
-
-/** What must not change between a run and its resume; the machine's part may. */
-function recipeOf({ device: _device, threads: _threads, ...recipe }: Config): string {
-  return JSON.stringify(recipe)
 }
 
 function startEvent({ config, dataset, device, model, loader, stages, state }: Run): StartEvent {
@@ -250,11 +131,6 @@ async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
   yield stageEvent(run)
 }
 
-/** Progressive stacking is named after its operator; MoGrow may take its place. */
-function operatorOf({ schedule: { kind, operator } }: Config): Config['schedule']['operator'] {
-  return kind === 'progstack' && operator !== 'mogrow' ? 'stacking' : operator
-}
-
 function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent {
   return {
     type: 'stage',
@@ -269,34 +145,6 @@ function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent
   }
 }
 
-function openSearch({ stage, model, loader, config }: Run, restored: SearchState | undefined): Search {
-  return createSearch(
-    {
-      candidates: stage.candidates,
-      flops: stage.candidates.map(({ depth, resolution }) => model.flops({ depth, resolution })),
-      firstStep: stage.first,
-      steps: stage.searchSteps,
-      stepsPerEpoch: loader.stepsPerEpoch,
-      seed: config.seed,
-      time: config.search.time,
-    },
-    restored,
-  )
-}
-
-/** Depends on the step alone, so that the loader can prepare what it will need. */
-function subnetworkAt({ search, stage, state }: Run, step: number): Subnetwork {
-  return search ? stage.candidates[search.candidateOf(step)]! : state.subnetwork
-}
-
-const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resolution}`
-
-function layersAt(run: Run, subnetwork: Subnetwork): number[] {
-  return run.state.searching
-    ? layersOf(run.stage, subnetwork.depth, operatorOf(run.config))
-    : allLayers(run.session.model)
-}
-
 async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
   const { session, state, stages, stage, tuner, loader, model, search } = run
   const started = performance.now()
@@ -305,15 +153,7 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
   const microBatch = tuner.choose(key)
   const learningRate = rateAt(run, batch.step)
   const { loss, gradientNorm } = await session.step({
-    images: {
-      data: batch.images,
-      shape: [batch.labels.length, batch.height, batch.width, batch.channels],
-      crops: batch.crops,
-      pad: loader.pad,
-    },
-    targets: batch.labels,
-    layers: layersAt(run, subnetwork),
-    resolution: subnetwork.resolution,
+    ...inputsOf(run, batch, subnetwork),
     microBatch,
     stochasticDepth: stages.stochasticDepth(stage, state.searching),
     step: batch.step,
@@ -379,15 +219,7 @@ async function evaluateCandidates(run: Run): Promise<void> {
     })
     for await (const batch of fixed) {
       const { loss } = await session.forward({
-        images: {
-          data: batch.images,
-          shape: [batch.labels.length, batch.height, batch.width, batch.channels],
-          crops: batch.crops,
-          pad: loader.pad,
-        },
-        targets: batch.labels,
-        layers: layersAt(run, candidate),
-        resolution: candidate.resolution,
+        ...inputsOf(run, batch, candidate),
         weights: fastest,
         stochasticDepth: stages.stochasticDepth(stage, true),
         step: batch.step,

@@ -1,0 +1,179 @@
+/** A run under way: what it works with, its state, and what follows from both. */
+import { loadDataset } from '../../datasets/index.js'
+import type { Dataset } from '../data/dataset.js'
+import type { Batch, Loader } from '../data/loader.js'
+import { createLoader } from '../data/loader.js'
+import { layersOf } from '../growth/schedules.js'
+import type { Search, SearchState } from '../growth/search.js'
+import { createSearch } from '../growth/search.js'
+import type { Subnetwork } from '../growth/space.js'
+import type { Model } from '../models/model.js'
+import { createModel } from '../models/registry.js'
+import type { Device } from '../native.js'
+import type { EpochEvent } from '../report/events.js'
+import { readSummary, writeAtomically } from '../report/run-folder.js'
+import { loadCheckpoint } from './checkpoint.js'
+import type { Config } from './config.js'
+import { configToYaml } from './config.js'
+import type { MicroBatchTuner, TunerState } from './micro-batch.js'
+import { createTuner } from './micro-batch.js'
+import type { Session } from './session.js'
+import { allLayers, createSession } from './session.js'
+import type { Stage, Stages } from './stages.js'
+import { planRun } from './stages.js'
+import type { Tally } from './tally.js'
+import { createTally } from './tally.js'
+
+export interface TrainOptions {
+  /** Run folder: config.yaml, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
+  out?: string
+  /** Continues the run in `out` from its last checkpoint. */
+  resume?: boolean
+  /** Stops after the current step with a checkpoint; the iterable then throws the signal's reason. */
+  signal?: AbortSignal
+  /** Folder of a finished run of the original scheme, for the practical speed-up. */
+  baseline?: string
+}
+
+/** The trainer's part of a checkpoint. */
+export interface TrainerState {
+  step: number
+  stage: number
+  searching: boolean
+  /** What the current stage trains, or its largest candidate while it searches. */
+  subnetwork: Subnetwork
+  /** What the stage before ended with. */
+  previous: Subnetwork | undefined
+  depth: number
+  grownAt: number
+  search: SearchState | undefined
+  tuner: TunerState
+  tally: Tally
+  /** An epoch has ended and was not evaluated yet. */
+  epochDue: boolean
+  lastEpoch: EpochEvent | undefined
+}
+
+export interface Run {
+  readonly config: Config
+  readonly options: TrainOptions
+  readonly dataset: Dataset
+  readonly device: Device
+  /** The full network. */
+  readonly model: Model
+  readonly loader: Loader
+  readonly stages: Stages
+  readonly session: Session
+  readonly tuner: MicroBatchTuner
+  readonly notices: string[]
+  state: TrainerState
+  stage: Stage
+  search: Search | undefined
+  lastCheckpoint: string | undefined
+}
+
+export async function openRun(config: Config, options: TrainOptions, device: Device): Promise<Run> {
+  const { out, resume, signal, baseline } = options
+  if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
+  const dataset = await loadDataset(config.data, { seed: config.seed, ...(signal && { signal }) })
+  const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
+  const { flip, pad, labelSmoothing } = config.regularization
+  const notices: string[] = []
+  const loader = createLoader(dataset.train, {
+    batch: config.batch,
+    seed: config.seed,
+    shuffle: true,
+    augment: { flip, pad },
+    onBroken: (message) => notices.push(message),
+  })
+  const stages = planRun(config, model, loader.stepsPerEpoch)
+  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, recipeOf(config)) : undefined
+  const first = stages.stage(0, undefined)
+  const state: TrainerState = restored?.trainer ?? {
+    step: 0,
+    stage: -1,
+    searching: false,
+    subnetwork: first.subnetwork,
+    previous: undefined,
+    depth: first.subnetwork.depth,
+    grownAt: -1,
+    search: undefined,
+    tuner: {},
+    tally: createTally(),
+    epochDue: false,
+    lastEpoch: undefined,
+  }
+  if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
+  const { learningRate: _, ...optimizer } = config.optimizer
+  const session = await createSession({
+    device,
+    model: model.withDepth(state.depth),
+    precision: config.precision,
+    seed: config.seed,
+    labelSmoothing,
+    optimizer: { ...optimizer, averages: config.ema.decays },
+  })
+  if (restored) await session.restore(restored.tensors)
+  const stage = stages.stage(Math.max(0, state.stage), state.previous)
+  const run: Run = {
+    ...{ config, options, dataset, device, model, loader, stages, session, state, stage, notices },
+    tuner: createTuner(config.batch, config.microBatch, state.tuner),
+    search: undefined,
+    lastCheckpoint: restored?.path,
+  }
+  if (state.searching) run.search = openSearch(run, state.search)
+  return run
+}
+
+/** What must not change between a run and its resume; the machine's part may. */
+export function recipeOf({ device: _device, threads: _threads, ...recipe }: Config): string {
+  return JSON.stringify(recipe)
+}
+
+/** Progressive stacking is named after its operator; MoGrow may take its place. */
+export function operatorOf({ schedule: { kind, operator } }: Config): Config['schedule']['operator'] {
+  return kind === 'progstack' && operator !== 'mogrow' ? 'stacking' : operator
+}
+
+export function openSearch({ stage, model, loader, config }: Run, restored: SearchState | undefined): Search {
+  return createSearch(
+    {
+      candidates: stage.candidates,
+      flops: stage.candidates.map(({ depth, resolution }) => model.flops({ depth, resolution })),
+      firstStep: stage.first,
+      steps: stage.searchSteps,
+      stepsPerEpoch: loader.stepsPerEpoch,
+      seed: config.seed,
+      time: config.search.time,
+    },
+    restored,
+  )
+}
+
+/** Depends on the step alone, so that the loader can prepare what it will need. */
+export function subnetworkAt({ search, stage, state }: Run, step: number): Subnetwork {
+  return search ? stage.candidates[search.candidateOf(step)]! : state.subnetwork
+}
+
+export const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resolution}`
+
+export function layersAt(run: Run, subnetwork: Subnetwork): number[] {
+  return run.state.searching
+    ? layersOf(run.stage, subnetwork.depth, operatorOf(run.config))
+    : allLayers(run.session.model)
+}
+
+/** A loaded batch as a session takes it. */
+export function inputsOf(run: Run, batch: Batch, subnetwork: Subnetwork) {
+  return {
+    images: {
+      data: batch.images,
+      shape: [batch.labels.length, batch.height, batch.width, batch.channels],
+      crops: batch.crops,
+      pad: run.loader.pad,
+    },
+    targets: batch.labels,
+    layers: layersAt(run, subnetwork),
+    resolution: subnetwork.resolution,
+  }
+}

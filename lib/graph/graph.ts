@@ -29,7 +29,7 @@ export interface Op<A extends Attributes = Attributes> {
   cost(inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: A): number
   readonly gradient: 'none' | ((context: GradientContext<A>) => readonly (Tensor | undefined)[])
   readonly precision: PrecisionClass
-  /** Names of the attributes, compared with the addon's when it loads. */
+  /** Names of the attributes; a test compares them with the addon's. */
   readonly attributes: readonly (keyof A & string)[]
 }
 

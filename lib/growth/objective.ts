@@ -11,7 +11,7 @@ export interface Objective {
   /** max(-a1, 0): how much time counts. */
   readonly exponent: number
   readonly scores: readonly number[]
-  /** Index of the lowest score, the first of equals. */
+  /** Index of the lowest score; of equals the slowest, then the first. */
   readonly best: number
 }
 
@@ -20,7 +20,17 @@ export function scoreCandidates(losses: readonly number[], times: readonly numbe
   const { a1, a2 } = fitPower(losses, times)
   const exponent = Math.max(-a1, 0)
   const scores = losses.map((loss, index) => loss * times[index]! ** exponent)
-  return { a1, a2, exponent, scores, best: scores.indexOf(Math.min(...scores)) }
+  return { a1, a2, exponent, scores, best: lowest(scores, times) }
+}
+
+/**
+ * The lowest score. Two candidates of which the slower has the lower loss always tie, since the fit passes through both:
+ * the slower one wins then, for the network has to grow in the end.
+ */
+function lowest(scores: readonly number[], times: readonly number[]): number {
+  const limit = Math.min(...scores) * (1 + 1e-9) // the fit's own accuracy
+  const tied = scores.flatMap((score, index) => (score <= limit ? [index] : []))
+  return tied.reduce((best, index) => (times[index]! > times[best]! ? index : best))
 }
 
 /**

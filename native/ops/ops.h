@@ -82,7 +82,7 @@ struct Operands {
 using Kernel = std::function<void()>;
 using Prepare = Kernel (*)(const Operands&);
 
-// An op as a backend declares it; the attribute names are compared with lib/ops when the addon loads.
+// An op as a backend declares it; a test compares the attribute names with lib/ops.
 struct Implementation {
   std::string_view name;
   std::vector<std::string_view> attributes;

@@ -73,6 +73,18 @@ test('alike times leave the losses to decide, and of equals the first wins', () 
   assert.equal(scoreCandidates([1, 1], [3, 3]).best, 0)
 })
 
+test('of two, the slower wins if its loss is lower, and loses if it is higher', () => {
+  for (const [slow, fast] of [
+    [2, 1],
+    [0.0571, 0.0329],
+    [13.7, 13.2],
+  ] as const) {
+    assert.equal(scoreCandidates([0.5, 0.49], [fast, slow]).best, 1)
+    assert.equal(scoreCandidates([0.49, 0.5], [slow, fast]).best, 0)
+    assert.equal(scoreCandidates([0.49, 0.5], [fast, slow]).best, 0)
+  }
+})
+
 test('what cannot be scored', () => {
   assert.throws(() => fitPower([], []), { code: 'CONFIG' })
   assert.throws(() => fitPower([1, 2], [1]), { code: 'CONFIG' })

@@ -73,7 +73,6 @@ async function run([name, batch, resolution]: (typeof cases)[number]) {
     ...parameters,
   ])
   const peer = startWorker(values.python, [here('step_peer.py'), ...parameters])
-  const gemm = await measureGemm(name, batch, resolution)
   await ours.ask('warm')
   let peerLives = (await peer.ask('warm')) !== undefined
   const [mine, theirs]: [number[], number[]] = [[], []]
@@ -92,6 +91,7 @@ async function run([name, batch, resolution]: (typeof cases)[number]) {
   const peerEnd = peerLives ? ((await peer.ask('end')) as { peakMegabytes: number; version: string }) : undefined
   ours.stop()
   peer.stop()
+  const gemm = await measureGemm(name, batch, resolution) // last, when nothing else runs
   const all = Object.values(end.ops).reduce((sum, seconds) => sum + seconds, 0)
   const products = Object.entries(end.ops).reduce(
     (sum, [op, seconds]) => sum + (op.startsWith('linear') ? seconds : 0),

@@ -10,7 +10,7 @@ import { packageVersion } from './package.js'
 import { trainCommand } from './train.js'
 
 const program = new Command('autoprog')
-  .description('Trains vision transformers in about half the time, by automated progressive learning.')
+  .description('Trains vision transformers by automated progressive learning (AutoProg).')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
   .exitOverride()

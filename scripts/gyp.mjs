@@ -12,7 +12,8 @@ const libraries = {
   openmp: {
     program: '#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }',
     flags: ['-fopenmp'],
-    missing: 'OpenMP is missing: oneDNN may use more threads than asked for (macOS: install CMake and brew install libomp)',
+    missing:
+      'OpenMP is missing: oneDNN may use more threads than asked for (macOS: install CMake and brew install libomp)',
   },
   highway: {
     program: '#include <hwy/targets.h>\nint main() { return hwy::SupportedTargets() == 0; }',

@@ -162,7 +162,7 @@ function subnetworksOf(
 
 /**
  * Opens stage `index` (from 0). `previous` is what the stage before ended with: the winner of its search, or what it
- * trained; `searchEpochs` is the length of a search where the user gives one. A supernet draws from the first stage's
+ * trained; `searchEpochs` is the length of a search where the user gives one, `stay` as in `searchSpace`. A supernet draws from the first stage's
  * candidates in every step and never decides. Throws CONFIG where there is no such stage, or a search lacks `previous`.
  */
 export function openStage(
@@ -170,12 +170,13 @@ export function openStage(
   index: number,
   previous?: Pick<Subnetwork, 'depth' | 'resolution'>,
   searchEpochs: number | 'auto' = 'auto',
+  stay = true,
 ): OpenStage {
   const planned = plan.stages[index]
   if (planned === undefined)
     throw new AutoprogError('CONFIG', expected(`a stage from 0 to ${plan.stages.length - 1}`, 'the plan', index))
   const { first, end } = planned
-  const candidates = planned.subnetwork ? [] : searchSpace(plan.space, index + 1, previous)
+  const candidates = planned.subnetwork ? [] : searchSpace(plan.space, index + 1, previous, stay)
   const search = { stageSteps: end - first, stepsPerEpoch: plan.stepsPerEpoch, epochs: plan.epochs }
   return {
     ...{ index, first, end, candidates },

@@ -76,12 +76,15 @@ export function growthSpace(full: FullNetwork, stages: number, ratio: number): G
  * Lambda_k: the candidates of stage `stage` (from 1), at most 9, the shallow ones first. The first stage takes the
  * smallest, middle and largest of each dimension; later ones the current depth and the next three, the current
  * resolution and the next one (supplement, section B; unlike the authors' script, which leaves the current depth out).
- * `current` is what the stage before ended with. Throws CONFIG where a later stage has none.
+ * `current` is what the stage before ended with. Without `stay`, later stages have to take the next resolution: a search
+ * of a few hundred steps is too short for a network to get used to one, and so would always stay. Throws CONFIG where a
+ * later stage has no `current`.
  */
 export function searchSpace(
   space: GrowthSpace,
   stage: number,
   current?: Pick<Subnetwork, 'depth' | 'resolution'>,
+  stay = true,
 ): Subnetwork[] {
   if (stage > 1 && current === undefined)
     throw new AutoprogError('CONFIG', `The candidates of stage ${stage} depend on what stage ${stage - 1} ended with`)
@@ -93,7 +96,8 @@ export function searchSpace(
   // Where several ratios round alike, the full size is called 1 and any other by its smallest ratio.
   const ratioOf = (values: readonly number[], value: number) =>
     value === values.at(-1) ? 1 : space.ratios[values.indexOf(value)]!
-  const resolutions = pick(space.resolutions, current?.resolution, 1)
+  const reachable = pick(space.resolutions, current?.resolution, 1)
+  const resolutions = stage > 1 && !stay ? reachable.slice(-1) : reachable
   return pick(space.depths, current?.depth, 3).flatMap((depth) =>
     resolutions.map((resolution) => ({
       depth,

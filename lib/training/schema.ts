@@ -87,6 +87,8 @@ export const configSchema = section({
     epochs: autoOr('a positive number', positive()).default('auto'),
     batches: count().default(50),
     time: oneOf(['median', 'once', 'flops']).default('median'),
+    // Whether a later stage may stay at the resolution of the one before.
+    stay: z.boolean({ error: 'true or false' }).default(true),
   }).prefault({}),
   optimizer: section({
     learningRate: positive().default(1e-3),

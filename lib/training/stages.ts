@@ -36,7 +36,7 @@ export function planRun(config: Config, model: Model, stepsPerEpoch: number): St
     count,
     steps: plan.steps,
     epochs: config.epochs + cooldownEpochs,
-    stage: (index, previous) => openStage(plan, index, previous, search.epochs),
+    stage: (index, previous) => openStage(plan, index, previous, search.epochs, search.stay),
     stochasticDepth: (stage, searching) => {
       const range = regularization.adaptive?.stochasticDepth
       if (!range) return regularization.stochasticDepth

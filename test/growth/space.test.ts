@@ -110,3 +110,17 @@ test('bad spaces', () => {
       refused(() => growthSpace({ ...full, [key]: wrong }, 4, 0.5), new RegExp(`full network's ${key}`))
   refused(() => searchSpace(growthSpace(full, 4, 0.5), 2), /what stage 1 ended with/)
 })
+
+test('a stage that may not stay takes the next resolution, and the full one for good', () => {
+  const space = growthSpace({ depth: 8, resolution: 56, multiple: 8 }, 4, 0.5)
+  const at = (resolution: number) => sizes(searchSpace(space, 2, { depth: 7, resolution }, false))
+  assert.deepEqual(at(32), [
+    [7, 40],
+    [8, 40],
+  ])
+  assert.deepEqual(at(56), [
+    [7, 56],
+    [8, 56],
+  ])
+  assert.deepEqual(searchSpace(space, 1, undefined, false), searchSpace(space, 1))
+})

@@ -4,6 +4,7 @@
  * The curves come from the run folders named in the file, and are kept in it, so that it can be drawn again without them.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import sharp from 'sharp'
 import type { ComparedRun } from '../lib/report/comparison.js'
 import { compareRuns, comparisonMarkdown } from '../lib/report/comparison.js'
@@ -78,7 +79,10 @@ function draw(runs: readonly Run[], title: string): string {
 const [file] = process.argv.slice(2)
 if (file === undefined) throw new Error('Give the JSON file of a comparison, such as docs/results/fashion-mnist.json')
 const document = JSON.parse(readFileSync(file, 'utf8')) as { recipe: string; runs: Run[] }
-for (const run of document.runs) run.curve = curveOf(run)
+for (const run of document.runs) {
+  run.curve = curveOf(run)
+  run.folder = basename(run.folder) // where it lay is nobody's business
+}
 writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`)
 const image = file.replace(/\.json$/, '.png')
 await sharp(Buffer.from(draw(document.runs, `held-out top-1, ${document.recipe}`)))

@@ -55,7 +55,7 @@ const notNegative = [-1e-9, '0', Number.NaN]
 const belowOne = [1, -0.1, '0.5', Number.NaN]
 const ratio = [0, 1.01, -0.4, '0.4']
 
-/** Every numeric option with values that it must refuse. */
+/** Every option that is no choice among words, with values that it must refuse. */
 const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['threads', /auto or a positive integer/, [0, 1.5, -2, 'four']],
   ['seed', /integer of at least 0/, naturalNumber],
@@ -82,6 +82,7 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['schedule.rewarm', /integer of at least 0/, naturalNumber],
   ['search.epochs', /auto or a positive number/, [0, -1, 'some']],
   ['search.batches', /positive integer/, positiveInteger],
+  ['search.stay', /true or false/, ['no', 0, null]],
   ['optimizer.learningRate', /positive number/, positiveNumber],
   ['optimizer.weightDecay', /number of at least 0/, notNegative],
   ['optimizer.betas', /two numbers/, [0.9, [0.9], [0.9, 0.99, 0.999]]],
@@ -123,7 +124,7 @@ for (const [path, what, values] of refused) {
   })
 }
 
-test('the table above names every numeric option', () => {
+test('the table above names every option that is no choice among words', () => {
   const leaves = (value: unknown, path: string): string[] =>
     value !== null && typeof value === 'object' && !Array.isArray(value)
       ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))

@@ -1,37 +1,61 @@
-/** Our half of bench/step: reads `go` and answers with the seconds of one training step, `end` with the rest. */
+/**
+ * Our half of bench/step: `warm`, then `go N` for N training steps, answered with the seconds of one, then `end` for the
+ * rest.
+ *
+ *   step-worker.ts MODEL BATCH RESOLUTION DEVICE PRECISION
+ *
+ * Two steps are under way at a time, as in training, so that a GPU never waits for the host.
+ */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createInterface } from 'node:readline'
 import { createModel, createSession, openDevice } from '../lib/index.js'
+import type { Precision } from '../lib/training/programs.js'
 
-const [name, batchText, resolutionText] = process.argv.slice(2) as [string, string, string]
+const [name, batchText, resolutionText, deviceName, precision] = process.argv.slice(2) as [
+  ...[string, string, string, string],
+  Precision,
+]
 const [batch, resolution] = [Number(batchText), Number(resolutionText)]
-const device = await openDevice('cpu', { threads: 2 })
-const session = await createSession({ device, model: createModel(name) })
+const device = await openDevice(deviceName, { threads: 2 })
+const session = await createSession({ device, model: createModel(name), precision })
 const size = resolution * resolution * 3
 const images = {
   data: Uint8Array.from({ length: batch * size }, (_, index) => (Math.imul(index, 2654435761) >>> 13) & 255),
   shape: [batch, resolution, resolution, 3],
 }
 const targets = Int32Array.from({ length: batch }, (_, index) => index % 1000)
+const step = () => session.step({ images, targets, learningRate: 1e-4 })
+
+async function steps(count: number): Promise<void> {
+  let before: Promise<unknown> | undefined
+  for (let index = 0; index < count; index++) {
+    const next = step()
+    await before
+    before = next
+  }
+  await before
+}
+
 const delay = monitorEventLoopDelay({ resolution: 10 })
 let active = 0
 let before: Record<string, number> = {}
 let stepped = 0
 for await (const line of createInterface({ input: process.stdin })) {
-  if (line === 'warm') {
-    for (let index = 0; index < 2; index++) await session.step({ images, targets, learningRate: 1e-4 })
+  const [command, count] = line.split(' ')
+  if (command === 'warm') {
+    await steps(device.kind === 'cpu' ? 2 : 10)
     before = await session.profile()
     delay.enable()
     console.log('{}')
-  } else if (line === 'go') {
-    // Only while our step runs: in between the peer has its turn.
+  } else if (command === 'go') {
+    // Only while our steps run: in between the peer has its turn.
     const utilization = performance.eventLoopUtilization()
     const start = performance.now()
-    await session.step({ images, targets, learningRate: 1e-4 })
+    await steps(Number(count))
     const seconds = (performance.now() - start) / 1000
     stepped += seconds
     active += performance.eventLoopUtilization(utilization).active
-    console.log(JSON.stringify({ seconds }))
+    console.log(JSON.stringify({ seconds: seconds / Number(count) }))
   } else {
     const ops = Object.fromEntries(
       Object.entries(await session.profile()).map(([op, seconds]) => [op, seconds - (before[op] ?? 0)]),

@@ -1,4 +1,10 @@
-"""PyTorch's half of bench/step: eager float32, fused AdamW, two threads. Same protocol as step-worker.ts."""
+"""PyTorch's half of bench/step: a full training step with fused AdamW, in the protocol of step-worker.ts.
+
+    step_peer.py MODEL BATCH RESOLUTION DEVICE PRECISION eager|compile
+
+On the processor it has two threads. In bf16 and fp16 it runs under autocast, in fp16 with a gradient scaler. Images lie on
+the device already.
+"""
 import json
 import resource
 import sys
@@ -6,39 +12,56 @@ import time
 
 import torch
 
-register = torch.library.register_fake
-# timm imports torchvision, whose operators a CPU build of torch may lack.
-torch.library.register_fake = lambda name, *args, **kwargs: (
-    (lambda function: function) if str(name).startswith("torchvision::") else register(name, *args, **kwargs)
-)
+if not torch.cuda.is_available():
+    register = torch.library.register_fake
+    # timm imports torchvision, whose operators a CPU build of torch may lack.
+    torch.library.register_fake = lambda name, *args, **kwargs: (
+        (lambda function: function) if str(name).startswith("torchvision::") else register(name, *args, **kwargs)
+    )
 import timm  # noqa: E402
 
 torch.set_num_threads(2)
 name, batch, resolution = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-model = timm.create_model(name, img_size=resolution).train()
+device, precision, mode = sys.argv[4], sys.argv[5], sys.argv[6]
+cuda = device.startswith("cuda")
+model = timm.create_model(name, img_size=resolution).train().to(device)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
-images = torch.randn(batch, 3, resolution, resolution)
-targets = torch.arange(batch) % 1000
+images = torch.randn(batch, 3, resolution, resolution, device=device)
+targets = (torch.arange(batch) % 1000).to(device)
 criterion = torch.nn.CrossEntropyLoss()
+low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+scaler = torch.amp.GradScaler(device.split(":")[0], enabled=precision == "fp16")
+forward = torch.compile(model) if mode == "compile" else model
 
 
 def step():
     optimizer.zero_grad()
-    criterion(model(images), targets).backward()
-    optimizer.step()
+    with torch.autocast(device.split(":")[0], dtype=low or torch.bfloat16, enabled=low is not None):
+        loss = criterion(forward(images), targets)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def finish():
+    if cuda:
+        torch.cuda.synchronize()
 
 
 for line in sys.stdin:
-    command = line.strip()
+    command, _, count = line.strip().partition(" ")
     if command == "warm":
-        step()
-        step()
+        for _ in range(10 if cuda else 2):
+            step()
+        finish()
         print("{}", flush=True)
     elif command == "go":
         start = time.perf_counter()
-        step()
-        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        for _ in range(int(count)):
+            step()
+        finish()
+        print(json.dumps({"seconds": (time.perf_counter() - start) / int(count)}), flush=True)
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = torch.cuda.max_memory_allocated() / 1e6 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"peakMegabytes": peak, "version": torch.__version__}), flush=True)
         break

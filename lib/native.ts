@@ -19,7 +19,7 @@ export interface ProgramDescription {
   batch: number
   microBatch: number
   activationBytes: number
-  tensors: { arena: number; offset: number; type: 'f32' | 'i32' | 'u8'; shape: readonly number[] }[]
+  tensors: { arena: number; offset: number; type: 'f32' | 'i32' | 'u8' | 'bf16' | 'f16'; shape: readonly number[] }[]
   nodes: {
     op: string
     phase: 0 | 1 | 2
@@ -32,9 +32,12 @@ export interface ProgramDescription {
 }
 
 interface Addon {
-  openDevice(threads: number): DeviceHandle
+  kinds(): string[]
+  openDevice(kind: string, index: number, threads: number, tf32: boolean): DeviceHandle
+  abandon(): void
   closeDevice(device: DeviceHandle): void
-  deviceInfo(device: DeviceHandle): { kind: string; threads: number; simd: string; gemm: string }
+  deviceInfo(device: DeviceHandle): { threads: number } & Record<string, string>
+  freeMemory(device: DeviceHandle): number
   createSession(device: DeviceHandle, arenaBytes: readonly number[]): SessionHandle
   closeSession(session: SessionHandle): void
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
@@ -44,7 +47,7 @@ interface Addon {
   readArena(session: SessionHandle, arena: number, byteOffset: number, type: string, count: number): Promise<TypedArray>
   writeArena(session: SessionHandle, arena: number, byteOffset: number, values: TypedArray): Promise<void>
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
-  operations(): { name: string; attributes: string[] }[]
+  operations(device: DeviceHandle): { name: string; attributes: string[] }[]
   drawPhilox(...words: [number, number, number, number, number, number]): number[]
 }
 
@@ -60,7 +63,9 @@ export function addon(): Addon {
 function load(): Addon {
   const path = findAddon()
   try {
-    return require(path) as Addon
+    const found = require(path) as Addon
+    process.once('exit', () => found.abandon()) // a step under way must not outlive the libraries it uses
+    return found
   } catch (cause) {
     const message = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
     throw new AutoprogError('BUILD', `The native addon ${path} does not load: ${message}`, {
@@ -127,13 +132,15 @@ export async function native<T>(call: () => Promise<T> | T): Promise<T> {
   }
 }
 
-/** A device that computes. One compute thread of its own; `threads` more share its loops. */
+/** A device that computes, by one compute thread of its own; on the processor more share its loops. */
 export interface Device {
-  readonly kind: 'cpu'
+  /** `cuda-emulated` runs the CUDA kernels on the processor, slowly: it is for tests, and only in builds made for them. */
+  readonly kind: DeviceKind
+  /** `cpu`, or the GPU's name. */
   readonly name: string
   readonly threads: number
-  readonly simd: string
-  readonly gemm: string
+  /** What else is known of it, such as the processor's vector instructions and the library for products. */
+  readonly features: Readonly<Record<string, string>>
   readonly handle: DeviceHandle
   /** Seconds of an f32 product (m, k) x (k, n), the best of several. */
   measureGemm(m: number, n: number, k: number): Promise<number>
@@ -141,28 +148,45 @@ export interface Device {
   close(): Promise<void>
 }
 
+export interface DeviceOptions {
+  threads?: number | 'auto'
+  tf32?: boolean
+}
+
+const deviceKinds = ['cpu', 'cuda', 'cuda-emulated'] as const
+export type DeviceKind = (typeof deviceKinds)[number]
+
 /**
- * Opens a device: 'auto' and 'cpu' are the processor. Throws DEVICE for anything that is not there: nothing falls back
- * in silence.
+ * Opens a device: `cpu`, `cuda` (the first GPU), `cuda:1`, …, or `auto`, a GPU where one can be used and else the
+ * processor. Throws DEVICE for anything that is not there, naming the missing piece: what is asked for by name never falls
+ * back in silence.
  *
- * @param options.threads threads of every kernel; all cores unless given
+ * @param options.threads threads of every kernel on the processor; all cores ('auto') unless given
+ * @param options.tf32 whether f32 products on a GPU may round their factors to TF32 (10 bits of mantissa), which its tensor
+ * cores multiply; false unless given
  */
-export async function openDevice(kind = 'auto', options: { threads?: number } = {}): Promise<Device> {
-  if (/^cuda(:\d+)?$/.test(kind))
-    throw new AutoprogError('DEVICE', `There is no CUDA backend in this build, so ${kind} cannot be opened`, {
-      hint: "Use device 'cpu' (or 'auto').",
+export async function openDevice(name = 'auto', options: DeviceOptions = {}): Promise<Device> {
+  if (name === 'auto') return openDevice('cuda', options).catch(() => openDevice('cpu', options))
+  const [, kind, index] = /^(cpu|cuda|cuda-emulated)(?::(\d+))?$/.exec(name) ?? []
+  if (kind === undefined || (kind === 'cpu' && index !== undefined))
+    throw new AutoprogError(
+      'DEVICE',
+      `Expected auto, cpu, cuda or cuda:N for device but received ${JSON.stringify(name)}`,
+    )
+  if (!addon().kinds().includes(kind))
+    throw new AutoprogError('DEVICE', `There is no CUDA backend in this build, so ${name} cannot be opened`, {
+      hint: "Use device 'cpu' (or 'auto'), or install a CUDA toolkit and build again with `npm rebuild autoprog`.",
     })
-  if (kind !== 'auto' && kind !== 'cpu')
-    throw new AutoprogError('DEVICE', `Expected auto, cpu or cuda for device but received ${JSON.stringify(kind)}`)
-  const threads = options.threads ?? availableParallelism()
-  const handle = await native(() => addon().openDevice(threads))
-  const info = addon().deviceInfo(handle)
+  const { threads: asked = 'auto', tf32 = false } = options
+  const handle = await native(() =>
+    addon().openDevice(kind, Number(index ?? 0), asked === 'auto' ? availableParallelism() : asked, tf32),
+  )
+  const { threads, ...features } = addon().deviceInfo(handle)
   return {
-    kind: 'cpu',
-    name: 'cpu',
-    threads: info.threads,
-    simd: info.simd,
-    gemm: info.gemm,
+    kind: kind as DeviceKind,
+    name: features.name ?? kind,
+    threads,
+    features,
     handle,
     measureGemm: (m, n, k) => native(() => addon().measureGemm(handle, m, n, k)),
     close: async () => addon().closeDevice(handle),

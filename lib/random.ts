@@ -13,6 +13,8 @@ export const Purpose = {
   candidateBatches: 6,
   split: 7,
   growth: 8,
+  erasing: 10,
+  mix: 11,
 } as const
 export type Purpose = (typeof Purpose)[keyof typeof Purpose]
 

@@ -10,6 +10,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -74,12 +75,12 @@ function onPath(program) {
 }
 
 /** cmake-js, as a list of commands. CMake's cache of what it once found is dropped: objects that are current stay. */
-function withCMake() {
+function withCMake(cuda) {
   rmSync(join(root, 'build', 'CMakeCache.txt'), { force: true })
   const run = [process.execPath, require.resolve('cmake-js/bin/cmake-js')]
   const oneDNN = options['without-onednn'] ? 'OFF' : 'ON'
   return [
-    [...run, 'configure', `--CDAUTOPROG_ONEDNN=${oneDNN}`],
+    [...run, 'configure', `--CDAUTOPROG_ONEDNN=${oneDNN}`, `--CDAUTOPROG_CUDA=${cuda ? 'ON' : 'OFF'}`],
     [...run, 'build', '--parallel', String(availableParallelism())],
   ]
 }
@@ -121,13 +122,19 @@ function build() {
   const hasCompiler = compiler ? onPath(compiler) || existsSync(compiler) : ['c++', 'g++', 'clang++'].some(onPath)
   if (!hasCompiler) fail(`no C++ compiler${compiler ? ` ${compiler}` : ''} is installed`)
   const useCMake = onPath('cmake') && !options['node-gyp']
-  const commands = useCMake ? withCMake() : withNodeGyp()
+  const commands = useCMake ? withCMake(true) : withNodeGyp()
   if (!commands) fail('neither CMake nor node-gyp is installed')
 
   const tool = useCMake ? 'cmake-js' : 'node-gyp'
-  say(`building the native addon with ${tool} (about a minute)`)
+  say(`building the native addon with ${tool} (about a minute, some more with a CUDA toolkit)`)
   const start = Date.now()
-  const built = runAll(commands) && existsSync(addon)
+  let built = runAll(commands) && existsSync(addon)
+  if (!built && /\.cu\b|nvcc|CMAKE_CUDA/.test(readFileSync(log, 'utf8'))) {
+    const cudaLog = join(root, 'build', 'cuda.log')
+    renameSync(log, cudaLog)
+    say(`the CUDA backend does not build with this toolkit, see ${cudaLog}; building for the CPU alone`)
+    built = runAll(withCMake(false)) && existsSync(addon)
+  }
   const output = readFileSync(log, 'utf8')
   const notes = [...new Set(output.match(/^autoprog: .*$/gm))] // CMake may configure twice
   for (const note of notes) console.error(note)

@@ -43,6 +43,6 @@ function report() {
 
 if (files.length === 0) report()
 else {
-  const tests = run({ files, concurrency: 2, timeout: 600_000 }).on('test:pass', countPass).on('test:fail', countFail)
+  const tests = run({ files, concurrency: 2, timeout: 1_800_000 }).on('test:pass', countPass).on('test:fail', countFail)
   tests.compose(new spec()).on('end', report).pipe(process.stdout)
 }

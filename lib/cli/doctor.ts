@@ -31,8 +31,8 @@ async function doctor(options: CommonOptions): Promise<void> {
     // Loaded late, so that a missing addon is a finding and not a failure of the command line.
     const { openDevice } = await import('../native.js')
     const opened = await openDevice('auto')
-    const { kind, threads, simd, gemm } = opened
-    device = { kind, threads, simd, gemm }
+    const { kind, threads, features } = opened
+    device = { kind, threads, ...features }
     measured = await measure(opened).finally(opened.close)
     cuda = await openDevice('cuda').then(
       (found) => found.close().then(() => `found: ${found.name}`),

@@ -43,7 +43,7 @@ export function addRecipeOptions(command: Command): Command {
     .option('--ratio <r>', 'smallest candidate as a share of the full network', parseNumber)
     .option('--epochs <n>', 'epochs', parseNumber)
     .option('--batch <n>', 'batch size', parseNumber)
-    .option('--precision <p>', 'precision')
+    .option('--precision <p>', 'fp32, bf16 or fp16')
     .option('--device <d>', 'auto, cpu, cuda or cuda:N')
     .option('--set <key=value>', 'any recipe key, for example --set ema.decays=[0.99] (repeatable)', addOverride)
 }

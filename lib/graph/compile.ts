@@ -3,14 +3,25 @@ import type { ProgramDescription } from '../native.js'
 import type { Graph } from './graph.js'
 import { planMemory } from './memory.js'
 import type { Arena } from './tensor.js'
-import { bytesOf } from './tensor.js'
+import { byteOffsetOf, bytesOf } from './tensor.js'
 
 const phases = { begin: 0, micro: 1, end: 2 } as const
 
+const fixedArenas: readonly Arena[] = [
+  'activations',
+  'weights',
+  'gradients',
+  'moment1',
+  'moment2',
+  'steps',
+  'low',
+  'scaling',
+]
+
 /** Index of each arena in a session; activations first, then the parameter store's. */
 export function arenaIndex(arena: Arena): number {
-  if (arena.startsWith('ema')) return 6 + Number(arena.slice(3))
-  return ['activations', 'weights', 'gradients', 'moment1', 'moment2', 'steps'].indexOf(arena)
+  if (arena.startsWith('ema')) return fixedArenas.length + Number(arena.slice(3))
+  return fixedArenas.indexOf(arena)
 }
 
 /** The flat op list that the addon runs, with every tensor at its place. */
@@ -26,7 +37,7 @@ export function compile(graph: Graph, batch: number, microBatch: number): Progra
     activationBytes: plan.bytes,
     tensors: used.map((tensor) => ({
       arena: arenaIndex(tensor.arena),
-      offset: tensor.arena === 'activations' ? plan.offsets.get(tensor.id)! : tensor.offset * 4,
+      offset: tensor.arena === 'activations' ? plan.offsets.get(tensor.id)! : byteOffsetOf(tensor),
       type: tensor.type,
       shape: tensor.shape,
     })),

@@ -8,6 +8,9 @@ export type Attributes = Readonly<Record<string, number | readonly number[]>>
 /** Reduced precision pays in `low` ops (products); `full` ones keep f32 (norms, softmax, losses, reductions). */
 export type PrecisionClass = 'low' | 'full'
 
+/** How an operand is held where a graph runs in reduced precision: so, in f32, or as its other users would have it. */
+export type Storage = PrecisionClass | 'any'
+
 export interface GradientContext<A extends Attributes> {
   readonly graph: Graph
   readonly inputs: readonly Tensor[]
@@ -29,6 +32,13 @@ export interface Op<A extends Attributes = Attributes> {
   cost(inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: A): number
   readonly gradient: 'none' | ((context: GradientContext<A>) => readonly (Tensor | undefined)[])
   readonly precision: PrecisionClass
+  /** Operands held otherwise than the op's class says, by index. Only floating-point activations and weights count. */
+  readonly storage?: {
+    readonly inputs?: Readonly<Record<number, Storage>>
+    readonly outputs?: Readonly<Record<number, Storage>>
+    /** The op can write its output `of` a second time, in reduced precision, as an additional output `at` the end. */
+    readonly copy?: { readonly of: number; readonly at: number }
+  }
   /** Names of the attributes; a test compares them with the addon's. */
   readonly attributes: readonly (keyof A & string)[]
 }
@@ -127,9 +137,13 @@ export function shapeError(op: string, argument: string, wanted: Shape | string,
   )
 }
 
-/** The graph as text, one node a line: `residualNorm6: sum[2, 5, 8], … = residualNorm(…) {epsilon: 1e-6}`. */
+/**
+ * The graph as text, one node a line: `micro residualNorm6#9[2, 5, 8], … = residualNorm(…) {epsilon: 1e-6}`; types other
+ * than f32 stand after the shape.
+ */
 export function formatGraph(graph: Graph): string {
-  const tensor = (value: Tensor) => `${value.name}#${value.id}${formatShape(value.shape)}`
+  const tensor = (value: Tensor) =>
+    `${value.name}#${value.id}${formatShape(value.shape)}${value.type === 'f32' ? '' : value.type}`
   return graph.nodes
     .map((node) => {
       const attributes = Object.entries(node.attributes)

@@ -11,5 +11,6 @@ export const add = defineOp<Record<string, never>>('add', {
   cost: noCost,
   gradient: ({ gradients }) => [gradients[0], gradients[0]],
   precision: 'full',
+  storage: { inputs: { 0: 'any', 1: 'any' }, outputs: { 0: 'any' } },
   attributes: [],
 })

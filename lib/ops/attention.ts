@@ -22,6 +22,7 @@ const attentionGradient = defineOp<Heads>('attentionGradient', {
   cost: noCost,
   gradient: 'none',
   precision: 'low',
+  storage: { inputs: { 2: 'full' } },
   attributes: ['heads'],
 })
 
@@ -34,6 +35,7 @@ const attentionOp = defineOp<Heads>('attention', {
   gradient: ({ graph, inputs, outputs, attributes, gradients }) =>
     addNode(graph, attentionGradient, [gradients[0]!, outputs[0]!, outputs[1]!, inputs[0]!], attributes),
   precision: 'low',
+  storage: { outputs: { 1: 'full' } },
   attributes: ['heads'],
 })
 
@@ -43,6 +45,7 @@ const classAttentionGradient = defineOp<Heads>('classAttentionGradient', {
   cost: noCost,
   gradient: 'none',
   precision: 'low',
+  storage: { inputs: { 2: 'full' } },
   attributes: ['heads'],
 })
 
@@ -62,6 +65,7 @@ const classAttentionOp = defineOp<Heads>('classAttention', {
       attributes,
     ),
   precision: 'low',
+  storage: { outputs: { 1: 'full' } },
   attributes: ['heads'],
 })
 

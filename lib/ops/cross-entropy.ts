@@ -21,6 +21,7 @@ const crossEntropyOp = defineOp<{ count: number }>('crossEntropy', {
   cost: noCost,
   gradient: ({ outputs }) => [outputs[1]],
   precision: 'full',
+  storage: { outputs: { 1: 'any' } },
   attributes: ['count'],
 })
 
@@ -37,9 +38,19 @@ export function oneHot(graph: Graph, labels: Tensor, classes: number, smoothing:
   return addNode(graph, oneHotOp, [labels], { classes, smoothing })[0]!
 }
 
-/** Adds the mean of -sum(t log softmax) over `count` images (the whole batch) to `loss` (1). logits (B, C) or (B, 1, C), targets (B, C). */
-export function crossEntropy(graph: Graph, logits: Tensor, targets: Tensor, count: number, loss: Tensor): void {
-  addNode(graph, crossEntropyOp, [logits, targets], { count }, [loss])
+/**
+ * Adds the mean of -sum(t log softmax) over `count` images (the whole batch) to `loss` (1). logits (B, C) or (B, 1, C),
+ * targets (B, C). The gradient is multiplied by the loss scale where `scaling` (4) is given.
+ */
+export function crossEntropy(
+  graph: Graph,
+  logits: Tensor,
+  targets: Tensor,
+  count: number,
+  loss: Tensor,
+  scaling?: Tensor,
+): void {
+  addNode(graph, crossEntropyOp, [logits, targets, ...(scaling ? [scaling] : [])], { count }, [loss])
 }
 
 /** Adds the images whose label ranks first, and among the first five, to `counts` i32 (2). */

@@ -23,6 +23,7 @@ const imagesOp = defineOp<ImageAttributes>('images', {
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { outputs: { 0: 'any' } },
   attributes: ['height', 'width', 'pad', 'mean', 'deviation'],
 })
 

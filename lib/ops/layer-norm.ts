@@ -18,6 +18,7 @@ const layerNormGradient = defineOp<None>('layerNormGradient', {
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { inputs: { 0: 'any' }, copy: { of: 0, at: 3 } },
   attributes: [],
 })
 
@@ -32,6 +33,7 @@ const layerNormOp = defineOp<{ epsilon: number }>('layerNorm', {
     return [addNode(graph, layerNormGradient, operands, {}, [undefined, accumulator(1), accumulator(2)])[0]]
   },
   precision: 'full',
+  storage: { outputs: { 0: 'any' } },
   attributes: ['epsilon'],
 })
 
@@ -44,6 +46,7 @@ const residualNormGradient = defineOp<{ path: number }>('residualNormGradient', 
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { inputs: { 1: 'any' }, outputs: { 3: 'any' }, copy: { of: 0, at: 3 } },
   attributes: ['path'],
 })
 
@@ -72,6 +75,7 @@ const residualNormOp = defineOp<{ epsilon: number; path: number }>('residualNorm
     return [dx, dbranch ?? dx]
   },
   precision: 'full',
+  storage: { inputs: { 1: 'any' }, outputs: { 1: 'any' } },
   attributes: ['epsilon', 'path'],
 })
 
@@ -81,6 +85,7 @@ const keepBranch = defineOp<{ path: number }>('keepBranch', {
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { outputs: { 0: 'any' } },
   attributes: ['path'],
 })
 

@@ -17,7 +17,7 @@ function inferProduct(name: string, [x, weight, bias]: readonly Tensor[]) {
 
 const productCost = (inputs: readonly Tensor[]) => rowsOf(inputs[0]!) * sizeOf(inputs[1]!.shape)
 
-/** dy, weight, h? -> dx (=); with h, also times the slope of GELU at h. */
+/** dy, weight -> dx (=). */
 const linearGradientInput = defineOp<None>('linearGradientInput', {
   infer: ([dy, weight]) => [{ shape: [...dy!.shape.slice(0, -1), sizeOf(weight!.shape) / weight!.shape[0]!] }],
   cost: noCost,
@@ -40,7 +40,7 @@ const geluGradient = defineOp<None>('geluGradient', {
   infer: ([, h]) => [{ shape: h!.shape }],
   cost: noCost,
   gradient: 'none',
-  precision: 'full',
+  precision: 'low',
   attributes: [],
 })
 
@@ -56,6 +56,7 @@ const linearOp = defineOp<None>('linear', {
   cost: productCost,
   gradient: (context) => productGradients(context, context.gradients[0]!),
   precision: 'low',
+  storage: { outputs: { 0: 'any' } },
   attributes: [],
 })
 

@@ -44,20 +44,38 @@ const adamwOp = defineOp<AdamWAttributes>('adamw', {
   attributes: ['offsets', 'counts', 'slots', 'decayed', 'averages'],
 })
 
+export type LossScaleAttributes = { growth: number; backoff: number; interval: number }
+
+const lossScaleOp = defineOp<LossScaleAttributes>('lossScale', {
+  infer: () => [{ shape: [4] }],
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  attributes: ['growth', 'backoff', 'interval'],
+})
+
 /** Fills `target` with zeros. */
 export function zero(graph: Graph, target: Tensor): void {
   addNode(graph, zeroOp, [], { shape: target.shape }, [target])
 }
 
-/** Euclidean norm (1) of the gradients' ranges. */
-export function gradientNorm(graph: Graph, gradients: Tensor, { offsets, counts }: Ranges): Tensor {
-  return addNode(graph, gradientNormOp, [gradients], { offsets, counts })[0]!
+/** Euclidean norm (1) of the gradients' ranges, without the loss scale where `scaling` (4) is given. */
+export function gradientNorm(graph: Graph, gradients: Tensor, { offsets, counts }: Ranges, scaling?: Tensor): Tensor {
+  return addNode(graph, gradientNormOp, scaling ? [gradients, scaling] : [gradients], { offsets, counts })[0]!
+}
+
+/**
+ * Dynamic loss scaling (Micikevicius et al., 2018) in place: `scaling` (4) holds the scale, good steps in a row, skipped
+ * steps, and one value unused. A norm that is not finite shrinks the scale; `interval` good steps in a row let it grow.
+ */
+export function lossScale(graph: Graph, norm: Tensor, scaling: Tensor, attributes: LossScaleAttributes): void {
+  addNode(graph, lossScaleOp, [norm], attributes, [scaling])
 }
 
 /**
  * AdamW with decoupled weight decay (Loshchilov and Hutter, 2019), then every moving average, in one pass. `hyper` (6):
  * learning rate, weight decay, beta1, beta2, epsilon, largest gradient norm (0: no clipping). `arenas`: weights, moment1,
- * moment2, step counts, averages; updated in place.
+ * moment2, step counts, averages; updated in place. With loss `scaling` (4), a norm that is not finite skips the step.
  */
 export function adamw(
   graph: Graph,
@@ -66,11 +84,12 @@ export function adamw(
   gradients: Tensor,
   arenas: readonly Tensor[],
   attributes: AdamWAttributes,
+  scaling?: Tensor,
 ): void {
   graph.nodes.push({
     op: adamwOp as never,
     attributes,
-    inputs: [hyper, norm, gradients],
+    inputs: [hyper, norm, gradients, ...(scaling ? [scaling] : [])],
     outputs: arenas,
     phase: graph.phase,
   })

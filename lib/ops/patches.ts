@@ -11,6 +11,7 @@ const patchesGradient = defineOp<Patch>('patchesGradient', {
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { inputs: { 0: 'any' } },
   attributes: ['patch', 'height', 'width'],
 })
 
@@ -24,6 +25,7 @@ const patchesOp = defineOp<Patch>('patches', {
   cost: noCost,
   gradient: ({ graph, attributes, gradients }) => addNode(graph, patchesGradient, [gradients[0]!], attributes),
   precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
   attributes: ['patch', 'height', 'width'],
 })
 

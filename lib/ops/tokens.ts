@@ -16,6 +16,7 @@ const tokensGradient = defineOp<None>('tokensGradient', {
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { outputs: { 0: 'any' } },
   attributes: [],
 })
 
@@ -34,6 +35,7 @@ const tokensOp = defineOp<None>('tokens', {
     return [dpatches, undefined, dposition]
   },
   precision: 'full',
+  storage: { inputs: { 0: 'any' } },
   attributes: [],
 })
 
@@ -67,6 +69,7 @@ const selectTokenGradient = defineOp<{ tokens: number }>('selectTokenGradient', 
   cost: noCost,
   gradient: 'none',
   precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
   attributes: ['tokens'],
 })
 
@@ -75,6 +78,7 @@ const selectTokenOp = defineOp<{ tokens: number }>('selectToken', {
   cost: noCost,
   gradient: ({ graph, attributes, gradients }) => addNode(graph, selectTokenGradient, [gradients[0]!], attributes),
   precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
   attributes: ['tokens'],
 })
 

@@ -25,6 +25,7 @@ export interface StartEvent {
   batch: number
   /** Forward multiply-adds of the full network, per image. */
   flopsFull: number
+  precision: string
   resumedFrom: number | null
 }
 
@@ -52,7 +53,10 @@ export interface StepEvent {
   depth: number
   resolution: number
   loss: number
-  gradientNorm: number
+  /** Before clipping; null where the step was skipped because fp16 gradients overflowed. */
+  gradientNorm: number | null
+  /** Factor on the loss after the step; null unless the precision is fp16. */
+  lossScale: number | null
   learningRate: number
   images: number
   seconds: number
@@ -147,6 +151,8 @@ export interface Summary {
   /** Best of the averages at the end of training, and its decay. */
   top1Ema: number | null
   bestEmaDecay: number | null
+  /** Steps that were skipped because fp16 gradients overflowed; null with other precisions. */
+  skippedSteps: number | null
   /** Share of the training time in which steps waited for data. */
   waitShare: number
   stages: StageSummary[]

@@ -54,6 +54,11 @@ export function summaryText(summary: Summary): string {
     stagesTable(summary.stages),
     `top-1                ${percent(top1)}${average}`,
     `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
+    ...(summary.skippedSteps
+      ? [
+          `skipped steps        ${integer(summary.skippedSteps)} of ${integer(summary.steps)}: fp16 gradients overflowed, the loss scale was lowered`,
+        ]
+      : []),
     `average cost         ${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward`,
     `theoretical speed-up ${times(speedupTheoretical)}`,
     `practical speed-up   ${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
@@ -65,7 +70,7 @@ function startText(event: StartEvent): string {
   return [
     `${event.scheme} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
     `${event.data}: ${integer(event.trainImages)} training images, ${integer(event.testImages)} held out, ${event.classes} classes`,
-    `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads${resumed}`,
+    `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads, ${event.precision}${resumed}`,
   ].join('\n')
 }
 

@@ -2,16 +2,19 @@ import { AutoprogError, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { checkResolution } from '../models/vit.js'
 import type { Values } from '../native.js'
-import type { ProgramRequest } from './programs.js'
+import type { Mix } from './mixing.js'
+import { checkErase, mixValues } from './mixing.js'
+import type { ProgramRequest, ProgramSettings } from './programs.js'
+import { drawsOnDevice } from './programs.js'
 
 /** Which copy of the parameters: the trained one, or a moving average. */
 export type WeightsName = 'model' | `ema${number}`
 
 /** What every call of a session shares. */
-export interface Settings {
+export interface Settings extends ProgramSettings {
+  /** The micro-batch of a batch, where none is asked for. */
+  defaultMicroBatch: (batch: number) => number
   readonly seed: number
-  /** Decays of the moving averages. */
-  readonly averages: readonly number[]
   readonly smoothing: number
   readonly betas: readonly [number, number]
   readonly epsilon: number
@@ -46,15 +49,29 @@ export interface BatchOptions {
   keepProbability?: readonly number[]
   /** Stochastic depth drawn on the device: the rate of the last block; the first has 0, linear between. */
   stochasticDepth?: number
+  /** Random erasing: the box of each image (B, 4: top, left, height, width) that becomes normal noise; height 0 for none. */
+  erase?: Int32Array
+  /** Mixup or CutMix of images i and B - 1 - i and of their targets, after erasing. */
+  mix?: Mix
   /** Address of this batch's draws; any non-negative integer. */
   step?: number
   learningRate?: number
+  /** Of the images that the network sees: normalised, erased and mixed. */
   imageGradient?: boolean
 }
 
 type Common = Pick<
   BatchOptions,
-  'images' | 'layers' | 'resolution' | 'microBatch' | 'keepMask' | 'keepProbability' | 'stochasticDepth' | 'step'
+  | 'images'
+  | 'layers'
+  | 'resolution'
+  | 'microBatch'
+  | 'keepMask'
+  | 'keepProbability'
+  | 'stochasticDepth'
+  | 'erase'
+  | 'mix'
+  | 'step'
 >
 export type ForwardOptions = Common & Pick<BatchOptions, 'targets' | 'weights'>
 export type GradientOptions = Common & { targets: Int32Array | Float32Array; imageGradient?: boolean }
@@ -70,22 +87,29 @@ export function prepare(
   const { batch, images, resolution, values: imageValues } = prepareImages(options, model)
   const layers = checkLayers(options.layers, model)
   const { targets, values: targetValues } = prepareTargets(kind, options.targets, batch, model)
-  const { keep, values: keepValues } = prepareKeep(options, batch, model, settings)
+  const { keep, values: keepValues } = prepareKeep(options, batch, model)
+  const { erase, mix } = options
+  if (erase !== undefined) checkErase(erase, batch, resolution)
   const request: ProgramRequest = {
     kind,
     batch,
-    microBatch: checkMicroBatch(options.microBatch, batch) ?? defaultMicroBatch(batch),
+    microBatch: checkMicroBatch(options.microBatch, batch) ?? settings.defaultMicroBatch(batch),
     images,
     resolution,
     layers,
     targets,
     smoothing: targets === 'labels' && kind !== 'forward' ? settings.smoothing : 0,
     keep,
+    erase: erase !== undefined,
+    mix: mix !== undefined,
     weights: checkWeights(options.weights, settings),
     imageGradient: options.imageGradient ?? false,
   }
   const values: Values = {}
   Object.assign(values, imageValues, targetValues, keepValues)
+  if (erase !== undefined) values.erase = erase
+  if (mix !== undefined) values.mix = mixValues(mix, resolution)
+  if (drawsOnDevice(request)) Object.assign(values, addressOf(options.step, batch, settings))
   if (kind === 'step') values.hyper = hyperOf(options.learningRate, settings)
   return { request, values }
 }
@@ -173,12 +197,7 @@ function prepareTargets(kind: ProgramRequest['kind'], targets: BatchOptions['tar
   )
 }
 
-function prepareKeep(
-  { keepMask, keepProbability, stochasticDepth = 0, step = 0 }: BatchOptions,
-  batch: number,
-  model: Model,
-  settings: Settings,
-) {
+function prepareKeep({ keepMask, keepProbability, stochasticDepth = 0 }: BatchOptions, batch: number, model: Model) {
   const { depth } = model
   if (keepMask !== undefined) {
     if (!(keepMask instanceof Uint8Array) || keepMask.length !== depth * 2 * batch)
@@ -197,14 +216,19 @@ function prepareKeep(
   if (!(stochasticDepth >= 0 && stochasticDepth < 1))
     throw new AutoprogError('CONFIG', expected('a number from 0 to below 1', 'stochasticDepth', stochasticDepth))
   if (stochasticDepth === 0) return { keep: 'none' as const, values: {} }
-  if (!Number.isSafeInteger(step) || step < 0)
-    throw new AutoprogError('CONFIG', expected('a non-negative integer', 'step', step))
   const rates = Array.from({ length: 2 * depth }, (_, path) =>
     depth > 1 ? (stochasticDepth * (path >> 1)) / (depth - 1) : 0,
   )
+  return { keep: rates, values: {} }
+}
+
+/** Where the device's draws of this batch are: seed and step, and each image's place in the batch. */
+function addressOf(step = 0, batch: number, { seed }: Settings): Values {
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new AutoprogError('CONFIG', expected('a non-negative integer', 'step', step))
   const halves = (value: number) => [value | 0, Math.floor(value / 2 ** 32) | 0]
-  const random = Int32Array.from([...halves(settings.seed), ...halves(step)])
-  return { keep: rates, values: { random, index: Int32Array.from({ length: batch }, (_, image) => image) } }
+  const random = Int32Array.from([...halves(seed), ...halves(step)])
+  return { random, index: Int32Array.from({ length: batch }, (_, image) => image) }
 }
 
 function checkMicroBatch(microBatch: number | undefined, batch: number): number | undefined {
@@ -221,8 +245,8 @@ export function microBatches(batch: number): number[] {
   )
 }
 
-/** Small enough that a layer's activations stay in the processor's caches, large enough to fill its loops. */
-function defaultMicroBatch(batch: number): number {
+/** For the processor: small enough that a layer's activations stay in its caches, large enough to fill its loops. */
+export function cachedMicroBatch(batch: number): number {
   return microBatches(batch).findLast((size) => size <= 16) ?? batch
 }
 

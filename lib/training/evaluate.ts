@@ -38,7 +38,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
     seed: config.seed,
     ...(options.signal && { signal: options.signal }),
   })
-  const device = await openDevice(config.device, config.threads === 'auto' ? {} : { threads: config.threads })
+  const device = await openDevice(config.device, config)
   try {
     const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
     const classes = tensors.get('weights/head.bias')?.values.length
@@ -50,6 +50,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
     const session = await createSession({
       device,
       model: model.withDepth(trainer.depth),
+      precision: config.precision,
       optimizer: { averages: config.ema.decays },
     })
     await session.restore(tensors)

@@ -3,7 +3,10 @@ import type { Model } from '../models/model.js'
 import { initialValues } from '../models/parameters.js'
 import type { TypedArray } from '../native.js'
 
-/** All values of a store by name: `weights/NAME`, `moment1/NAME`, …; `steps` holds one count per parameter. */
+/**
+ * All values of a store by name: `weights/NAME`, `moment1/NAME`, …; `steps` holds one count per parameter, `scaling` the
+ * loss scale and what it depends on.
+ */
 export type SessionState = Map<string, { shape: readonly number[]; values: TypedArray }>
 
 /** Where a block of the grown network starts from. */
@@ -48,7 +51,7 @@ export function growParameters(
     })
   const slowest = `ema${averages.indexOf(Math.max(...averages))}`
   const grown = model.withDepth(layers.length)
-  const result: SessionState = new Map()
+  const result: SessionState = new Map([['scaling', state.get('scaling')!]])
   for (const specification of grown.parameters) {
     const { name, block, shape } = specification
     const layer = block === undefined ? { source: undefined, added: false } : layers[block]!

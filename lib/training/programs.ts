@@ -2,17 +2,25 @@ import { differentiate } from '../graph/autodiff.js'
 import { compile } from '../graph/compile.js'
 import type { Graph } from '../graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph } from '../graph/graph.js'
+import { lowerPrecision } from '../graph/precision.js'
 import type { Arena, Tensor } from '../graph/tensor.js'
 import type { Model } from '../models/model.js'
 import type { Layout, Slot } from '../models/parameters.js'
 import type { ProgramDescription } from '../native.js'
+import type { LossScaleAttributes } from '../ops/index.js'
 import {
   adamw,
   add,
+  cast,
   countCorrect,
   crossEntropy,
+  eraseImages,
   gradientNorm,
   keepScale,
+  lossScale,
+  mixImages,
+  mixSize,
+  mixTargets,
   normalizeImages,
   oneHot,
   zero,
@@ -35,37 +43,57 @@ export interface ProgramRequest {
   readonly smoothing: number
   /** Stochastic depth: none, factors given by the caller, or the rate of each path, drawn. */
   readonly keep: 'none' | 'given' | readonly number[]
+  /** Whether boxes of the images are erased. */
+  readonly erase: boolean
+  /** Whether images and targets are mixed with those at the other end of the batch. */
+  readonly mix: boolean
   /** The arena whose weights run; steps and gradients use the model's own. */
   readonly weights: Arena
   readonly imageGradient: boolean
 }
 
-/** Decays of the moving averages; their arenas are ema0, ema1, … in this order. */
-export type Averages = readonly number[]
+/** fp32, or mixed precision with the one 16-bit type or the other; fp16 scales the loss. */
+export const precisions = ['fp32', 'bf16', 'fp16'] as const
+export type Precision = (typeof precisions)[number]
+
+/** What all programs of a session share. */
+export interface ProgramSettings {
+  readonly precision: Precision
+  /** Decays of the moving averages; their arenas are ema0, ema1, … in this order. */
+  readonly averages: readonly number[]
+  readonly lossScale: LossScaleAttributes
+}
 
 /** Builds and compiles the graph of a request. */
 export function buildProgram(
   request: ProgramRequest,
   model: Model,
   layout: Layout,
-  averages: Averages,
+  settings: ProgramSettings,
 ): ProgramDescription {
   const graph = createGraph()
   const { kind, microBatch } = request
-  const images = imagesOf(graph, request, model)
+  const draws = drawsOnDevice(request) ? drawsOf(graph, microBatch) : undefined
+  const mix = request.mix ? addInput(graph, 'mix', [mixSize], 'f32', false) : undefined
+  const images = regularized(graph, imagesOf(graph, request, model), request, draws, mix)
   const logits = model.build(graph, {
     images,
     layers: request.layers,
     parameter: (name, rows) => parameterTensor(graph, layout.entries.get(name)!, request.weights, rows),
-    keep: keepOf(graph, request, model),
+    keep: keepOf(graph, request, model, draws),
   })
   if (kind !== 'step') addOutput(graph, 'logits', logits, true)
   if (request.targets !== 'none') {
-    const loss = lossOf(graph, request, model, logits)
-    if (kind !== 'forward') backward(graph, request, layout, loss, images)
+    const scaling = kind !== 'forward' && settings.precision === 'fp16' ? scalingOf(graph) : undefined
+    const loss = lossOf(graph, request, model, logits, mix, scaling)
+    if (kind !== 'forward') {
+      const norm = backward(graph, request, layout, loss, images, scaling)
+      if (kind === 'step') optimize(graph, request, layout, settings, norm, scaling)
+    }
   }
-  if (kind === 'step') optimize(graph, request, layout, averages)
-  return compile(graph, request.batch, microBatch)
+  const { precision } = settings
+  const lowered = precision === 'fp32' ? graph : lowerPrecision(graph, precision === 'fp16' ? 'f16' : 'bf16', cast)
+  return compile(lowered, request.batch, microBatch)
 }
 
 function imagesOf(graph: Graph, { images, microBatch, resolution }: ProgramRequest, model: Model): Tensor {
@@ -75,6 +103,40 @@ function imagesOf(graph: Graph, { images, microBatch, resolution }: ProgramReque
   const crops = addInput(graph, 'crops', [microBatch, 3], 'i32')
   const { mean, deviation } = model
   return normalizeImages(graph, input, crops, { height: resolution, width: resolution, pad, mean, deviation })
+}
+
+/** The images as the network sees them: erased, then mixed, so that a partner brings its erased box along. */
+function regularized(
+  graph: Graph,
+  images: Tensor,
+  { erase, microBatch }: ProgramRequest,
+  draws: Draws | undefined,
+  mix: Tensor | undefined,
+): Tensor {
+  const erased =
+    erase && draws
+      ? eraseImages(graph, images, addInput(graph, 'erase', [microBatch, 4], 'i32'), draws.random, draws.index)
+      : images
+  return mix ? mixImages(graph, erased, mix) : erased
+}
+
+/** Whether a program draws random numbers, and so has to be told where they are. */
+export function drawsOnDevice({ erase, keep }: Pick<ProgramRequest, 'erase' | 'keep'>): boolean {
+  return erase || typeof keep !== 'string'
+}
+
+interface Draws {
+  /** Seed and step (4). */
+  readonly random: Tensor
+  /** Places in the whole batch (B). */
+  readonly index: Tensor
+}
+
+function drawsOf(graph: Graph, microBatch: number): Draws {
+  return {
+    random: addInput(graph, 'random', [4], 'i32', false),
+    index: addInput(graph, 'index', [microBatch], 'i32'),
+  }
 }
 
 function parameterTensor(
@@ -93,21 +155,37 @@ function parameterTensor(
   })
 }
 
-function keepOf(graph: Graph, { keep, microBatch }: ProgramRequest, model: Model): Tensor | undefined {
-  if (keep === 'none') return undefined
+function keepOf(
+  graph: Graph,
+  { keep, microBatch }: ProgramRequest,
+  model: Model,
+  draws: Draws | undefined,
+): Tensor | undefined {
   if (keep === 'given') return addInput(graph, 'keep', [microBatch, 2 * model.depth], 'f32')
-  const random = addInput(graph, 'random', [4], 'i32', false)
-  const index = addInput(graph, 'index', [microBatch], 'i32')
-  return keepScale(graph, random, index, keep)
+  if (keep === 'none' || !draws) return undefined
+  return keepScale(graph, draws.random, draws.index, keep)
 }
 
-/** Mean loss over the whole batch, summed up over the micro-batches; with labels, also the counts of correct images. */
+function scalingOf(graph: Graph): Tensor {
+  const scaling = addTensor(graph, 'scaling', [4], { arena: 'scaling', offset: 0 })
+  addOutput(graph, 'scaling', scaling, false)
+  return scaling
+}
+
+/**
+ * Mean loss over the whole batch, summed up over the micro-batches; with labels, also the counts of correct images, by
+ * their own labels where they are mixed.
+ */
 function lossOf(
   graph: Graph,
   { targets, microBatch, batch, smoothing }: ProgramRequest,
   model: Model,
   logits: Tensor,
+  mix: Tensor | undefined,
+  scaling: Tensor | undefined,
 ): Tensor {
+  const against = (soft: Tensor) =>
+    crossEntropy(graph, logits, mix ? mixTargets(graph, soft, mix) : soft, batch, loss, scaling)
   const cleared = (name: string, size: number, type: 'f32' | 'i32') => {
     const tensor = addTensor(graph, name, [size], { type })
     graph.phase = 'begin'
@@ -118,16 +196,24 @@ function lossOf(
   }
   const loss = cleared('loss', 1, 'f32')
   if (targets === 'soft') {
-    crossEntropy(graph, logits, addInput(graph, 'targets', [microBatch, model.classes], 'f32'), batch, loss)
+    against(addInput(graph, 'targets', [microBatch, model.classes], 'f32'))
   } else {
     const labels = addInput(graph, 'labels', [microBatch], 'i32')
-    crossEntropy(graph, logits, oneHot(graph, labels, model.classes, smoothing), batch, loss)
+    against(oneHot(graph, labels, model.classes, smoothing))
     countCorrect(graph, logits, labels, cleared('counts', 2, 'i32'))
   }
   return loss
 }
 
-function backward(graph: Graph, request: ProgramRequest, layout: Layout, loss: Tensor, images: Tensor): void {
+/** Gradients of all parameters that ran; returns their norm. */
+function backward(
+  graph: Graph,
+  request: ProgramRequest,
+  layout: Layout,
+  loss: Tensor,
+  images: Tensor,
+  scaling: Tensor | undefined,
+): Tensor {
   const gradients = addTensor(graph, 'gradients', [layout.size], { arena: 'gradients', offset: 0 })
   graph.phase = 'begin'
   zero(graph, gradients)
@@ -136,28 +222,36 @@ function backward(graph: Graph, request: ProgramRequest, layout: Layout, loss: T
   for (const gradient of wanted) addOutput(graph, 'imageGradient', gradient, true)
   graph.phase = 'end'
   const active = activeSlots(layout, request.layers)
-  const norm = gradientNorm(graph, gradients, {
-    offsets: active.map((slot) => slot.offset),
-    counts: active.map((slot) => slot.count),
-  })
+  const ranges = { offsets: active.map((slot) => slot.offset), counts: active.map((slot) => slot.count) }
+  const norm = gradientNorm(graph, gradients, ranges, scaling)
   addOutput(graph, 'gradientNorm', norm, false)
+  return norm
 }
 
-function optimize(graph: Graph, { layers }: ProgramRequest, layout: Layout, averages: Averages): void {
+function optimize(
+  graph: Graph,
+  { layers }: ProgramRequest,
+  layout: Layout,
+  { averages, lossScale: scalingRules }: ProgramSettings,
+  norm: Tensor,
+  scaling: Tensor | undefined,
+): void {
   graph.phase = 'end'
   const arena = (name: Arena, size = layout.size, type: 'f32' | 'i32' = 'f32') =>
     addTensor(graph, name, [size], { arena: name, offset: 0, type })
   const arenas = [arena('weights'), arena('moment1'), arena('moment2'), arena('steps', layout.entries.size, 'i32')]
-  const norm = graph.outputs.find((port) => port.name === 'gradientNorm')!.tensor
   const hyper = addInput(graph, 'hyper', [6], 'f32', false)
   const active = activeSlots(layout, layers)
-  adamw(graph, hyper, norm, arena('gradients'), [...arenas, ...averages.map((_, index) => arena(`ema${index}`))], {
+  const parameters = [...arenas, ...averages.map((_, index) => arena(`ema${index}`))]
+  const attributes = {
     offsets: active.map((slot) => slot.offset),
     counts: active.map((slot) => slot.count),
     slots: active.map((slot) => slot.index),
     decayed: active.map((slot) => (slot.specification.decayed ? 1 : 0)),
     averages,
-  })
+  }
+  adamw(graph, hyper, norm, arena('gradients'), parameters, attributes, scaling)
+  if (scaling) lossScale(graph, norm, scaling, scalingRules)
 }
 
 /** Parameters that a sub-network trains: a block that is left out has no gradient, no update, no decay. */

@@ -70,6 +70,8 @@ export interface Run {
   stage: Stage
   search: Search | undefined
   lastCheckpoint: string | undefined
+  /** When the last step was through, as `performance.now()` has it. */
+  freeSince: number
 }
 
 export async function openRun(config: Config, options: TrainOptions, device: Device): Promise<Run> {
@@ -109,6 +111,7 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
     device,
     model: model.withDepth(state.depth),
     precision: config.precision,
+    lossScale: config.lossScale,
     seed: config.seed,
     labelSmoothing,
     optimizer: { ...optimizer, averages: config.ema.decays },
@@ -120,6 +123,7 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
+    freeSince: 0,
   }
   if (state.searching) run.search = openSearch(run, state.search)
   return run

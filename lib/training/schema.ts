@@ -1,5 +1,6 @@
 /** What a recipe may say: one schema, whose error messages are the "what" of `expected(what, subject, received)`. */
 import { z } from 'zod'
+import { precisions } from './programs.js'
 
 export const scheduleKinds = ['original', 'prog', 'progstack', 'autoprog', 'supernet', 'fixed'] as const
 export const growthOperators = ['mogrow', 'interpolation', 'stacking', 'rand-init'] as const
@@ -67,10 +68,19 @@ export const configSchema = section({
   }),
   device: z
     .string({ error: 'auto, cpu, cuda or cuda:N' })
-    .regex(/^(auto|cpu|cuda(:\d+)?)$/, { error: 'auto, cpu, cuda or cuda:N' })
+    .regex(/^(auto|cpu|cuda(:\d+)?|cuda-emulated)$/, { error: 'auto, cpu, cuda or cuda:N' })
     .default('auto'),
   threads: autoOr('a positive integer', count()).default('auto'),
-  precision: z.literal('fp32', { error: 'fp32, the one precision supported so far,' }).default('fp32'),
+  precision: oneOf(precisions).default('fp32'),
+  // Whether a GPU may round the factors of fp32's products to TF32.
+  tf32: z.boolean({ error: 'true or false' }).default(false),
+  // Dynamic loss scaling; only fp16 uses it.
+  lossScale: section({
+    initial: positive().default(2 ** 16),
+    interval: count().default(2000),
+    growth: number('a number of at least 1', (value) => value >= 1).default(2),
+    backoff: number('a number above 0 and below 1', (value) => value > 0 && value < 1).default(0.5),
+  }).prefault({}),
   seed: natural().default(0),
   epochs: count().default(20),
   batch: number(

@@ -8,11 +8,11 @@ import { matchWeights, readTensors, writeTensors } from '../models/weights.js'
 import type { Device, ProgramHandle, SessionHandle, TypedArray, Values } from '../native.js'
 import { addon, native } from '../native.js'
 import type { BatchOptions, ForwardOptions, GradientOptions, Settings, StepOptions, WeightsName } from './batch.js'
-import { prepare } from './batch.js'
+import { cachedMicroBatch, microBatches, prepare } from './batch.js'
 import type { GrowOptions, LayerSource, SessionState } from './grow.js'
 import { growParameters } from './grow.js'
-import type { ProgramRequest } from './programs.js'
-import { activeSlots, buildProgram } from './programs.js'
+import type { Precision, ProgramRequest } from './programs.js'
+import { activeSlots, buildProgram, precisions } from './programs.js'
 
 export interface OptimizerOptions {
   /** 0.9 and 0.999 unless given. */
@@ -30,13 +30,36 @@ export interface OptimizerOptions {
 export interface SessionOptions {
   device: Device
   model: Model
-  /** Only 'fp32' for now. */
-  precision?: 'fp32'
+  /** 'fp32' unless given. With 'bf16' and 'fp16' products and attention run in reduced precision, the rest in f32. */
+  precision?: Precision
+  /** Dynamic loss scaling of 'fp16'. */
+  lossScale?: LossScaleOptions
   /** Of the first weights and of stochastic depth's draws; 0 unless given. */
   seed?: number
   optimizer?: OptimizerOptions
   /** Weight of the uniform distribution in targets given as class indices; 0 unless given. */
   labelSmoothing?: number
+}
+
+export interface LossScaleOptions {
+  /** Factor on the loss at the start; 2^16 unless given. */
+  initial?: number
+  /** Good steps in a row after which the scale grows; 2,000 unless given. */
+  interval?: number
+  /** Factor by which it grows; 2 unless given. */
+  growth?: number
+  /** Factor by which it shrinks after a step whose gradients overflowed, which is skipped; 0.5 unless given. */
+  backoff?: number
+}
+
+export interface StepResult {
+  loss: number
+  /** Before clipping; not finite where the step was skipped. */
+  gradientNorm: number
+  correct?: number
+  correct5?: number
+  /** With loss scaling only. */
+  lossScale?: { scale: number; skippedSteps: number }
 }
 
 export interface Session {
@@ -47,7 +70,7 @@ export interface Session {
   forward(
     options: ForwardOptions,
   ): Promise<{ logits: Float32Array; loss?: number; correct?: number; correct5?: number }>
-  /** Mean loss, logits, the gradient of every parameter that ran, their norm, and on request the normalised images' gradient. */
+  /** Mean loss, logits, the gradient of every parameter that ran, their norm, and on request the gradient of the images that it saw. */
   lossAndGradients(options: GradientOptions): Promise<{
     loss: number
     logits: Float32Array
@@ -55,8 +78,8 @@ export interface Session {
     gradientNorm: number
     imageGradient?: Float32Array
   }>
-  /** Forward, backward, optimizer and averages. `gradientNorm` is taken before clipping. */
-  step(options: StepOptions): Promise<{ loss: number; gradientNorm: number; correct?: number; correct5?: number }>
+  /** Forward, backward, optimizer and averages. */
+  step(options: StepOptions): Promise<StepResult>
   /** Values of all parameters by timm's names. */
   parameters(weights?: WeightsName): Promise<Map<string, Float32Array>>
   /** Reads weights from a safetensors file, into the model and all its averages. Nothing changes when anything mismatches. */
@@ -80,8 +103,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   const { seed, averages } = settings
   let model = options.model
   let layout = layoutOf(model)
-  let handle = await openStore(device, layout, averages.length)
+  let handle = await openStore(device, layout, settings)
   let programs = new Map<string, Promise<ProgramHandle>>()
+  let activations = 0 // bytes reserved by now
   let closed = false
   const check = () => {
     if (closed) throw new AutoprogError('DEVICE', 'The session is closed')
@@ -95,8 +119,16 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       programs.set(key, known)
       return known
     }
-    const description = buildProgram(request, model, layout, averages)
-    const made = native(() => addon().createProgram(handle, description))
+    const description = buildProgram(request, model, layout, settings)
+    const made = native(() => addon().createProgram(handle, description)).then(
+      (compiled) => {
+        activations = Math.max(activations, description.activationBytes)
+        return compiled
+      },
+      (error) => {
+        throw withFittingMicroBatch(error, request)
+      },
+    )
     programs.set(key, made)
     made.catch(() => programs.delete(key))
     const [oldest] = programs
@@ -105,6 +137,19 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       void oldest[1].then((old) => addon().closeProgram(old)).catch(() => undefined)
     }
     return made
+  }
+  /** Adds to a device's lack of memory the micro-batch that would fit. */
+  const withFittingMicroBatch = (error: unknown, request: ProgramRequest): unknown => {
+    const free = addon().freeMemory(device.handle) + activations // whose place the next program's would take
+    if (!(error instanceof AutoprogError && error.code === 'MEMORY' && free > activations)) return error
+    const needs = (microBatch: number) =>
+      buildProgram({ ...request, microBatch }, model, layout, settings).activationBytes
+    const fitting = microBatches(request.batch).findLast((size) => size < request.microBatch && needs(size) <= free)
+    const hint =
+      fitting === undefined
+        ? 'Not even the smallest micro-batch would fit: use a smaller model or resolution.'
+        : `A micro-batch of ${fitting} would fit, instead of ${request.microBatch}.`
+    return new AutoprogError('MEMORY', error.message, { hint, cause: error })
   }
   const run = async (kind: ProgramRequest['kind'], batch: BatchOptions): Promise<Values> => {
     check()
@@ -127,6 +172,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     const packed = pack(layout, values)
     for (const arena of arenas) await write(arena, arena.startsWith('moment') ? new Float32Array(layout.size) : packed)
     await write('steps', new Int32Array(layout.entries.size))
+    await write('scaling', Float32Array.of(settings.initialScale, 0, 0, 0))
   }
   const parameters = async (weights: WeightsName = 'model') => {
     check()
@@ -147,11 +193,13 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     const steps = (await read('steps', layout.entries.size)) as Int32Array
     for (const [name, slot] of layout.entries)
       result.set(`steps/${name}`, { shape: [1], values: steps.slice(slot.index, slot.index + 1) })
+    result.set('scaling', { shape: [4], values: await read('scaling', 4) })
     return result
   }
   const restore = async (stored: SessionState) => {
     check()
     const wanted = [...layout.entries.keys()].flatMap((name) => [...arenas, 'steps'].map((arena) => `${arena}/${name}`))
+    wanted.push('scaling')
     const missing = wanted.filter((name) => !stored.has(name))
     if (missing.length > 0)
       throw new AutoprogError(
@@ -167,6 +215,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     const steps = new Int32Array(layout.entries.size)
     for (const [name, slot] of layout.entries) steps[slot.index] = stored.get(`steps/${name}`)!.values[0]!
     await write('steps', steps)
+    await write('scaling', stored.get('scaling')!.values)
   }
 
   await setWeights(
@@ -183,20 +232,26 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       return { logits: logits as Float32Array, ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
     },
     lossAndGradients: async (batch) => {
-      const { logits, loss, gradientNorm, imageGradient } = await run('gradients', batch)
-      const all = unpack(layout, (await read('gradients')) as Float32Array)
+      const { logits, loss, gradientNorm, imageGradient, scaling } = await run('gradients', batch)
+      const unscaled = (values: Float32Array) => (scaling ? values.map((value) => value / scaling[0]!) : values)
+      const all = unpack(layout, unscaled((await read('gradients')) as Float32Array))
       const active = activeSlots(layout, batch.layers ?? allLayers(model))
       return {
         loss: loss![0]!,
         logits: logits as Float32Array,
         gradients: new Map(active.map(({ specification: { name } }) => [name, all.get(name)!])),
         gradientNorm: gradientNorm![0]!,
-        ...(imageGradient && { imageGradient: imageGradient as Float32Array }),
+        ...(imageGradient && { imageGradient: unscaled(imageGradient as Float32Array) }),
       }
     },
     step: async (batch) => {
-      const { loss, gradientNorm, counts } = await run('step', batch)
-      return { loss: loss![0]!, gradientNorm: gradientNorm![0]!, ...countsOf(counts) }
+      const { loss, gradientNorm, counts, scaling } = await run('step', batch)
+      return {
+        loss: loss![0]!,
+        gradientNorm: gradientNorm![0]!,
+        ...countsOf(counts),
+        ...(scaling && { lossScale: { scale: scaling[0]!, skippedSteps: scaling[2]! } }),
+      }
     },
     parameters,
     load: async (path) => {
@@ -214,9 +269,10 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     grow: async (layers, growth = {}) => {
       const grown = growParameters(await state(), model, layers, { seed, averages, ...growth })
       const nextLayout = layoutOf(grown.model)
-      const next = await openStore(device, nextLayout, averages.length)
+      const next = await openStore(device, nextLayout, settings)
       addon().closeSession(handle)
       programs = new Map()
+      activations = 0
       ;[handle, layout, model] = [next, nextLayout, grown.model]
       await restore(grown.state)
     },
@@ -240,10 +296,18 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   }
 }
 
-function resolve({ precision = 'fp32', seed = 0, optimizer = {}, labelSmoothing = 0 }: SessionOptions): Settings {
+function resolve({
+  device,
+  precision = 'fp32',
+  seed = 0,
+  optimizer = {},
+  labelSmoothing = 0,
+  lossScale = {},
+}: SessionOptions): Settings & { initialScale: number } {
+  const { initial = 2 ** 16, interval = 2000, growth = 2, backoff = 0.5 } = lossScale
   const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.05, clip = null, averages = [] } = optimizer
-  if (precision !== 'fp32')
-    throw new AutoprogError('CONFIG', expected('fp32 (the only precision so far)', 'precision', precision))
+  if (!precisions.includes(precision))
+    throw new AutoprogError('CONFIG', expected(`one of ${precisions.join(', ')}`, 'precision', precision))
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new AutoprogError('CONFIG', expected('a non-negative integer', 'seed', seed))
   const within = (name: string, value: number, low: number, high: number) => {
@@ -255,8 +319,17 @@ function resolve({ precision = 'fp32', seed = 0, optimizer = {}, labelSmoothing 
   for (const [index, decay] of averages.entries()) within(`the decay of ema${index}`, decay, 0, 1)
   within('epsilon', epsilon, 0, 1)
   within('weightDecay', weightDecay, 0, Infinity)
+  within('lossScale.initial', initial, Number.MIN_VALUE, 2 ** 64)
+  within('lossScale.growth', growth, 1, Infinity)
+  within('lossScale.backoff', backoff, Number.MIN_VALUE, 1)
+  if (!Number.isInteger(interval) || interval < 1)
+    throw new AutoprogError('CONFIG', expected('a positive integer', 'lossScale.interval', interval))
   if (clip !== null) within('clip', clip, Number.MIN_VALUE, Infinity)
   return {
+    precision,
+    lossScale: { growth, backoff, interval },
+    initialScale: initial,
+    defaultMicroBatch: device.kind === 'cpu' ? cachedMicroBatch : (batch) => batch,
     seed,
     averages: [...averages],
     smoothing: labelSmoothing,
@@ -267,7 +340,7 @@ function resolve({ precision = 'fp32', seed = 0, optimizer = {}, labelSmoothing 
   }
 }
 
-async function openStore(device: Device, layout: Layout, averages: number): Promise<SessionHandle> {
+async function openStore(device: Device, layout: Layout, { averages, precision }: Settings): Promise<SessionHandle> {
   const parameters = 4 * layout.size
   const sizes = [
     0,
@@ -276,7 +349,9 @@ async function openStore(device: Device, layout: Layout, averages: number): Prom
     parameters,
     parameters,
     4 * layout.entries.size,
-    ...Array<number>(averages).fill(parameters),
+    precision === 'fp32' ? 0 : 2 * layout.size,
+    16,
+    ...Array<number>(averages.length).fill(parameters),
   ]
   return native(() => addon().createSession(device.handle, sizes))
 }

@@ -17,11 +17,18 @@ export interface Tally {
   stages: StageTally[]
   waited: number
   totalSeconds: number
+  skippedSteps: number | null
   epoch: { loss: number; steps: number; seconds: number; images: number }
 }
 
 export function createTally(): Tally {
-  return { stages: [], waited: 0, totalSeconds: 0, epoch: { loss: 0, steps: 0, seconds: 0, images: 0 } }
+  return {
+    stages: [],
+    waited: 0,
+    totalSeconds: 0,
+    skippedSteps: null,
+    epoch: { loss: 0, steps: 0, seconds: 0, images: 0 },
+  }
 }
 
 export function enterStage(tally: Tally, stage: number, subnetwork: Subnetwork): void {
@@ -81,6 +88,7 @@ export function summarize(
     flopsPerStep,
     speedupTheoretical: flopsFull / flopsPerStep,
     speedupPractical: baselineSeconds === null ? null : baselineSeconds / seconds,
+    skippedSteps: tally.skippedSteps,
     waitShare: tally.waited / Math.max(seconds, 1e-9),
     stages: tally.stages.map(stageSummary),
   }

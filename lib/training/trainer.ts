@@ -11,6 +11,7 @@ import { evaluateHeldOut } from './held-out.js'
 import { learningRateAt } from './learning-rate.js'
 import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
+import type { StepResult } from './session.js'
 import { growthTo } from './stages.js'
 import { addSeconds, addStep, closeEpoch, enterStage, summarize } from './tally.js'
 
@@ -26,7 +27,7 @@ export function train(config: Config, options: TrainOptions = {}): AsyncGenerato
 }
 
 async function* trainingEvents(config: Config, options: TrainOptions): AsyncGenerator<TrainingEvent> {
-  const device = await openDevice(config.device, config.threads === 'auto' ? {} : { threads: config.threads })
+  const device = await openDevice(config.device, config)
   let run: Run | undefined
   try {
     run = await openRun(config, options, device)
@@ -58,6 +59,7 @@ function startEvent({ config, dataset, device, model, loader, stages, state }: R
     stepsPerEpoch: loader.stepsPerEpoch,
     batch: config.batch,
     flopsFull: model.flops(),
+    precision: config.precision,
     resumedFrom: state.step > 0 ? state.step : null,
   }
 }
@@ -81,21 +83,40 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
   const keepTime = () => {
     state.tally.totalSeconds = before + (performance.now() - started) / 1000
   }
-  try {
-    for await (const batch of batches) {
-      if (run.search?.evaluatesBefore(batch.step)) await evaluateCandidates(run)
-      yield await trainStep(run, batch)
+  // A GPU computes one step while the next is sent to it; nothing is measured, saved or evaluated before all are through.
+  const ahead = run.device.kind === 'cpu' ? 0 : 1
+  const underWay: Promise<StepEvent>[] = []
+  const endsEpoch = (step: number) => (step + 1) % run.loader.stepsPerEpoch === 0 || step + 1 === stages.steps
+  async function* finish(most: number): AsyncGenerator<TrainingEvent> {
+    while (underWay.length > most) {
+      const event = await underWay.shift()!
+      yield event
       for (const message of run.notices.splice(0)) yield { type: 'notice', message }
-      state.step = batch.step + 1
-      state.epochDue = state.step % run.loader.stepsPerEpoch === 0 || state.step === stages.steps
+      state.step = event.step + 1
+      state.epochDue = endsEpoch(event.step)
       keepTime()
       if (state.epochDue) yield* endEpoch(run)
+    }
+  }
+  try {
+    for await (const batch of batches) {
+      if (run.search?.evaluatesBefore(batch.step)) {
+        yield* finish(0)
+        await evaluateCandidates(run)
+      }
+      const step = trainStep(run, batch)
+      step.catch(() => undefined) // it is awaited in its turn
+      underWay.push(step)
+      // A trial of a micro-batch that does not fit is repeated with another before any other step is sent.
+      const alone = endsEpoch(batch.step) || !run.tuner.settled(keyOf(subnetworkAt(run, batch.step)))
+      yield* finish(alone || options.signal?.aborted ? 0 : ahead)
       if (options.signal?.aborted) break
     }
   } catch (error) {
     // The signal stops the loader and evaluations too; what they were for is done again after the resume.
     if (!options.signal?.aborted) throw error
   }
+  yield* finish(0)
   keepTime()
   if (options.signal?.aborted) {
     if (options.out !== undefined && state.step > 0) yield await checkpoint(run)
@@ -145,22 +166,42 @@ function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent
   }
 }
 
+/** Below this loss scale a float16's gradients are as good as unscaled, and still overflow. */
+const smallestScale = 2 ** -14
+
 async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
   const { session, state, stages, stage, tuner, loader, model, search } = run
   const started = performance.now()
   const subnetwork = subnetworkAt(run, batch.step)
   const key = keyOf(subnetwork)
-  const microBatch = tuner.choose(key)
   const learningRate = rateAt(run, batch.step)
-  const { loss, gradientNorm } = await session.step({
-    ...inputsOf(run, batch, subnetwork),
-    microBatch,
-    stochasticDepth: stages.stochasticDepth(stage, state.searching),
-    step: batch.step,
-    learningRate,
-  })
-  const computed = (performance.now() - started) / 1000
-  if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(run, batch.step, loss)
+  const attempt = async (microBatch: number): Promise<StepResult & { microBatch: number }> => {
+    const options = {
+      ...inputsOf(run, batch, subnetwork),
+      microBatch,
+      stochasticDepth: stages.stochasticDepth(stage, state.searching),
+      step: batch.step,
+      learningRate,
+    }
+    try {
+      return { microBatch, ...(await session.step(options)) }
+    } catch (error) {
+      const tooLarge = error instanceof AutoprogError && error.code === 'MEMORY'
+      if (!tooLarge || tuner.settled(key) || !tuner.refuse(key, microBatch)) throw error
+      return attempt(tuner.choose(key))
+    }
+  }
+  const { microBatch, loss, gradientNorm, lossScale } = await attempt(tuner.choose(key))
+  // What was spent on this step alone: the one before may have been under way when it was sent.
+  const now = performance.now()
+  const computed = (now - Math.max(started, run.freeSince)) / 1000
+  const seconds = (now - Math.max(started - 1000 * batch.waited, run.freeSince)) / 1000
+  run.freeSince = now
+  // With loss scaling an overflow skips the step; only where nothing is left to scale down has training diverged.
+  const skipped = lossScale !== undefined && !Number.isFinite(gradientNorm)
+  if (!Number.isFinite(loss) || (skipped ? lossScale.scale < smallestScale : !Number.isFinite(gradientNorm)))
+    throw diverged(run, batch.step, loss, skipped ? lossScale.scale : undefined)
+  state.tally.skippedSteps = lossScale?.skippedSteps ?? null
   if (tuner.record(key, microBatch, computed) && search) search.recordTime(search.candidateOf(batch.step), computed)
   const event: StepEvent = {
     type: 'step',
@@ -172,11 +213,12 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
     depth: subnetwork.depth,
     resolution: subnetwork.resolution,
     loss,
-    gradientNorm,
+    gradientNorm: skipped ? null : gradientNorm,
+    lossScale: lossScale?.scale ?? null,
     learningRate,
     images: batch.labels.length,
-    seconds: computed + batch.waited,
-    waited: batch.waited,
+    seconds,
+    waited: seconds - computed,
   }
   addStep(state.tally, event, model.flops(subnetwork))
   return event
@@ -194,14 +236,19 @@ function rateAt({ config, loader, state }: Run, step: number): number {
   return state.grownAt >= 0 && since < schedule.rewarm ? (rate * (since + 1)) / (schedule.rewarm + 1) : rate
 }
 
-function diverged({ lastCheckpoint }: Run, step: number, loss: number): AutoprogError {
+function diverged({ lastCheckpoint }: Run, step: number, loss: number, scale: number | undefined): AutoprogError {
   const good =
     lastCheckpoint === undefined
       ? 'No checkpoint was written before.'
       : `The last good checkpoint is ${lastCheckpoint}.`
-  return new AutoprogError('NUMERIC', `The loss of step ${step} is ${loss}: training has diverged. ${good}`, {
-    hint: 'Lower optimizer.learningRate, set optimizer.clip, or warm up for longer.',
-  })
+  const overflow = scale === undefined ? '' : ` and its gradients overflow at a loss scale of ${scale}`
+  return new AutoprogError(
+    'NUMERIC',
+    `The loss of step ${step} is ${loss}${overflow}: training has diverged. ${good}`,
+    {
+      hint: 'Lower optimizer.learningRate, set optimizer.clip, or warm up for longer.',
+    },
+  )
 }
 
 /** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */

@@ -1,11 +1,13 @@
 #include <napi.h>
 
-#include <atomic>
+#include <mutex>
 #include <thread>
 
 #include "binding/convert.h"
-#include "cpu/backend.h"
-#include "cpu/gemm.h"
+#include "cpu/engine.h"
+#ifdef AUTOPROG_CUDA
+#include "cuda/engine.h"
+#endif
 #include "runtime/philox.h"
 
 // N-API and nothing else: unwraps arguments, returns promises, turns exceptions into coded errors.
@@ -13,25 +15,63 @@ namespace autoprog::binding {
 
 namespace {
 
-// What is common to all handles of one JavaScript environment: a door back to its thread. The door keeps the event
-// loop alive only while work is under way.
+// The way back to the thread of one JavaScript environment, for as long as that lives. Node destroys its half of the
+// door with the environment, whoever still holds it, so that the compute threads ask first.
+class Door {
+ public:
+  explicit Door(Napi::Env env)
+      : function_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
+                                                "autoprog", 0, 1)) {
+    function_.Unref(env);
+  }
+  void ref(Napi::Env env) { function_.Ref(env); }
+  void unref(Napi::Env env) { function_.Unref(env); }
+  // Hands `data` to `call` on JavaScript's thread; false where that is no more.
+  template <typename T, typename Call>
+  bool pass(T* data, Call call) {
+    const std::lock_guard lock(mutex_);
+    return open_ && function_.BlockingCall(data, call) == napi_ok;  // its queue has no end, so this never blocks
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    open_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  Napi::ThreadSafeFunction function_;
+  bool open_ = true;
+};
+
+// What is common to all handles of one JavaScript environment. The door keeps the event loop alive only while work is
+// under way. Compute threads end before the environment does, and so before the process, whose libraries they use.
 struct Environment {
-  Napi::ThreadSafeFunction door;
+  std::shared_ptr<Door> door;
+  std::vector<std::shared_ptr<ComputeThread>> threads;
   int underWay = 0;
 
-  explicit Environment(Napi::Env env)
-      : door(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "autoprog",
-                                           0, 1)) {
-    door.Unref(env);
+  explicit Environment(Napi::Env env) : door(std::make_shared<Door>(env)) {
+    // Hooks run in reverse order, this one before that of Node's half of the door, and both before handles are deleted.
+    env.AddCleanupHook([](Environment* environment) { environment->abandon(); }, this);
   }
-  ~Environment() { door.Release(); }
+
+  void abandon() {
+    door->close();
+    for (const auto& thread : threads) thread->abandon();
+  }
+
+  std::shared_ptr<Device> open(std::shared_ptr<Engine> engine, int count) {
+    std::erase_if(threads, [](const auto& thread) { return thread->finished(); });
+    auto device = std::make_shared<Device>(std::move(engine), count);
+    threads.push_back(device->thread());
+    return device;
+  }
 
   void begin(Napi::Env env) {
-    if (underWay++ == 0) door.Ref(env);
-    door.Acquire();  // given back by the task, which may end after this environment
+    if (underWay++ == 0) door->ref(env);
   }
   void end(Napi::Env env) {
-    if (--underWay == 0) door.Unref(env);
+    if (--underWay == 0) door->unref(env);
   }
 };
 
@@ -98,9 +138,10 @@ Napi::Error toJavaScript(Napi::Env env, const Error& error) {
   return value;
 }
 
-// Runs `task` on the device's thread and settles the promise with `deliver`'s value on JavaScript's.
+// Runs `task` on the device's thread, then what it returns, and settles the promise with `deliver`'s value on
+// JavaScript's. On an asynchronous engine the next task may begin in between.
 template <typename Result>
-Napi::Value promise(Napi::Env env, Device& device, std::function<Result()> task,
+Napi::Value promise(Napi::Env env, Device& device, std::function<std::function<Result()>()> task,
                     std::function<Napi::Value(Napi::Env, Result&)> deliver) {
   auto* environment = env.GetInstanceData<Environment>();
   const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
@@ -109,46 +150,117 @@ Napi::Value promise(Napi::Env env, Device& device, std::function<Result()> task,
     std::unique_ptr<Result> result;
     std::unique_ptr<Error> error;
   };
-  device.submit([task = std::move(task), deliver = std::move(deliver), deferred, environment,
-                 door = environment->door]() mutable {
-    auto* outcome = new Outcome;
+  const auto attempt = [](auto&& work) -> std::unique_ptr<Error> {
     try {
-      outcome->result = std::make_unique<Result>(task());
+      work();
+      return nullptr;
     } catch (const Error& error) {
-      outcome->error = std::make_unique<Error>(error);
+      return std::make_unique<Error>(error);
     } catch (const std::bad_alloc&) {
-      outcome->error = std::make_unique<Error>("MEMORY", "Out of memory");
+      return std::make_unique<Error>("MEMORY", "Out of memory");
     } catch (const std::exception& error) {
-      outcome->error = std::make_unique<Error>("DEVICE", error.what());
+      return std::make_unique<Error>("DEVICE", error.what());
     }
-    task = nullptr;  // what it holds is released here, not on JavaScript's thread
-    const auto settle = [deliver = std::move(deliver), deferred, environment](Napi::Env env, Napi::Function,
-                                                                              Outcome* outcome) {
+  };
+  auto settle = [deliver = std::move(deliver), deferred, environment,
+                 door = environment->door](std::unique_ptr<Outcome> outcome) mutable {
+    const auto onJavaScript = [deliver, deferred, environment](Napi::Env env, Napi::Function, Outcome* outcome) {
       const std::unique_ptr<Outcome> owner(outcome);
       if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away: nobody waits any more
       environment->end(env);
       const Napi::HandleScope scope(env);
-      if (outcome->error)
-        deferred->Reject(toJavaScript(env, *outcome->error).Value());
-      else
-        deferred->Resolve(deliver(env, *outcome->result));
+      try {
+        if (outcome->error)
+          deferred->Reject(toJavaScript(env, *outcome->error).Value());
+        else
+          deferred->Resolve(deliver(env, *outcome->result));
+      } catch (const Napi::Error&) {
+        // The thread of JavaScript is being terminated, and no call of it succeeds any more.
+      }
     };
-    if (door.BlockingCall(outcome, settle) == napi_ok)
-      door.Release();
-    else
-      delete outcome;  // the door is closing, and has given itself back
+    Outcome* handed = outcome.release();
+    if (!door->pass(handed, onJavaScript)) delete handed;
+  };
+  // Environments keep their threads until those have finished.
+  auto& thread = *device.thread();
+  const auto run = [attempt, &thread, &engine = device.engine()](auto&& work) {
+    auto error = attempt([&] {
+      thread.refuseAfterFailure();
+      work();
+    });
+    if (error && engine.broken()) thread.fail(*error);
+    return error;
+  };
+  device.submit([task = std::move(task), settle, run, asynchronous = device.engine().asynchronous()]() mutable {
+    auto outcome = std::make_shared<Outcome>();
+    auto rest = std::make_shared<std::function<Result()>>();
+    outcome->error = run([&] { *rest = task(); });
+    task = nullptr;  // what it holds is released here, not on JavaScript's thread
+    const Kernel finish = [outcome, rest, settle, run]() mutable {
+      if (!outcome->error) outcome->error = run([&] { outcome->result = std::make_unique<Result>((*rest)()); });
+      *rest = nullptr;
+      settle(std::make_unique<Outcome>(std::move(*outcome)));
+    };
+    if (asynchronous && !outcome->error) return finish;
+    finish();
+    return Kernel();
   });
   return deferred->Promise();
+}
+
+// The same for a task that is through when it returns.
+template <typename Result>
+Napi::Value promiseOf(Napi::Env env, Device& device, std::function<Result()> task,
+                      std::function<Napi::Value(Napi::Env, Result&)> deliver) {
+  return promise<Result>(
+      env, device,
+      [task = std::move(task)] {
+        const auto result = std::make_shared<Result>(task());
+        return [result] { return std::move(*result); };
+      },
+      std::move(deliver));
 }
 
 struct Nothing {};
 Napi::Value undefined(Napi::Env env, Nothing&) { return env.Undefined(); }
 
-// openDevice(threads): threads 0 means one per core.
+#if defined(AUTOPROG_EMULATOR)
+constexpr const char* kGpu = "cuda-emulated";
+#elif defined(AUTOPROG_CUDA)
+constexpr const char* kGpu = "cuda";
+#endif
+
+// kinds(): the kinds of device that this build has.
+Napi::Value kinds(const Napi::CallbackInfo& info) {
+  auto list = Napi::Array::New(info.Env());
+  list.Set(0u, "cpu");
+#ifdef AUTOPROG_CUDA
+  list.Set(1u, kGpu);
+#endif
+  return list;
+}
+
+// openDevice(kind, index, threads, tf32): threads 0 means one per core; only the processor has more than one, and only
+// a GPU has TF32.
 Napi::Value openDevice(const Napi::CallbackInfo& info) {
-  const auto asked = static_cast<int>(toInteger(info[0], "threads", 0, 1024));
+  auto* environment = info.Env().GetInstanceData<Environment>();
+  const std::string kind = toText(info[0], "a kind of device");
+  [[maybe_unused]] const auto index = static_cast<int>(toInteger(info[1], "the device's index", 0, 1024));
+  [[maybe_unused]] const bool tf32 = info[3].ToBoolean();
+  const auto asked = static_cast<int>(toInteger(info[2], "threads", 0, 1024));
   const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  return wrap(info.Env(), std::make_shared<Device>(cpu::backend(), threads));
+#ifdef AUTOPROG_CUDA
+  if (kind == kGpu) return wrap(info.Env(), environment->open(cuda::createEngine(index, tf32), 1));
+#endif
+  require(kind == "cpu", "DEVICE", "This build has no device of kind " + kind);
+  return wrap(info.Env(), environment->open(cpu::createEngine(threads), threads));
+}
+
+// abandon(): ends all compute threads, after what they have begun. For the end of a process, which deletes neither
+// handles nor environments and would take away the libraries that a step still uses.
+Napi::Value abandon(const Napi::CallbackInfo& info) {
+  info.Env().GetInstanceData<Environment>()->abandon();
+  return info.Env().Undefined();
 }
 
 template <typename T>
@@ -162,10 +274,14 @@ Napi::Value close(const Napi::CallbackInfo& info) {
 Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
   const auto device = open<Device>(info[0]);
   auto object = Napi::Object::New(info.Env());
-  object.Set("kind", std::string(device->backend().name));
   object.Set("threads", device->threads());
-  for (const auto& [name, value] : cpu::features()) object.Set(name, value);
+  for (const auto& [name, value] : device->engine().features()) object.Set(name, value);
   return object;
+}
+
+// freeMemory(device): bytes that could still be reserved, 0 where that is not known.
+Napi::Value freeMemory(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(open<Device>(info[0])->engine().freeMemory()));
 }
 
 // createSession(device, [bytes, …]): arenas of these sizes; arena 0 (activations) grows as programs need.
@@ -176,8 +292,8 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   const auto sizes = info[1].As<Napi::Array>();
   require(sizes.Length() >= 1 && sizes.Length() <= 256, "SHAPE", "Expected 1 to 256 arenas");
   for (uint32_t i = 0; i < sizes.Length(); i++)
-    workspace->arenas.push_back(
-        std::make_unique<Arena>(static_cast<size_t>(toInteger(sizes[i], "an arena's size", 0, int64_t{1} << 46))));
+    workspace->arenas.push_back(std::make_unique<Arena>(
+        workspace->device->engine(), static_cast<size_t>(toInteger(sizes[i], "an arena's size", 0, int64_t{1} << 46))));
   return wrap(info.Env(), std::make_shared<Session>(Session{std::move(workspace)}));
 }
 
@@ -185,7 +301,7 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
 Napi::Value createProgram(const Napi::CallbackInfo& info) {
   const auto session = open<Session>(info[0]);
   auto description = std::make_shared<ProgramDescription>(toDescription(info[1]));
-  return promise<std::shared_ptr<CompiledProgram>>(
+  return promiseOf<std::shared_ptr<CompiledProgram>>(
       info.Env(), *session->workspace->device,
       [workspace = session->workspace, description] {
         auto program = std::make_shared<Program>(workspace, *description);
@@ -209,7 +325,7 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
     inputs->push_back(std::move(buffer));
   }
   return promise<std::vector<Buffer>>(
-      info.Env(), *compiled->workspace->device, [compiled, inputs] { return compiled->program->run(*inputs); },
+      info.Env(), *compiled->workspace->device, [compiled, inputs] { return compiled->program->start(*inputs); },
       [compiled](Napi::Env env, std::vector<Buffer>& outputs) -> Napi::Value {
         auto result = Napi::Object::New(env);
         for (size_t i = 0; i < outputs.size(); i++)
@@ -222,7 +338,7 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
 Napi::Value programSeconds(const Napi::CallbackInfo& info) {
   const auto compiled = open<CompiledProgram>(info[0]);
   using Seconds = std::map<std::string, double>;
-  return promise<Seconds>(
+  return promiseOf<Seconds>(
       info.Env(), *compiled->workspace->device, [compiled] { return compiled->program->seconds(); },
       [](Napi::Env env, Seconds& seconds) -> Napi::Value {
         auto object = Napi::Object::New(env);
@@ -246,12 +362,20 @@ View arenaRange(const Workspace& workspace, const Napi::CallbackInfo& info, Type
 Napi::Value readArena(const Napi::CallbackInfo& info) {
   const auto session = open<Session>(info[0]);
   const Type type = toType(info[3]);
+  require(type != Type::bf16 && type != Type::f16, "SHAPE",
+          "Expected f32, i32 or u8 for the type of an arena's values");
   const auto count = static_cast<size_t>(toInteger(info[4], "a count", 0, int64_t{1} << 32));
   const View view = arenaRange(*session->workspace, info, type, count);
   return promise<Buffer>(
       info.Env(), *session->workspace->device,
       [workspace = session->workspace, view] {
-        return Buffer{view.type, std::vector<std::byte>(view.address(), view.address() + view.bytes())};
+        const auto buffer = std::make_shared<Buffer>(Buffer{view.type, std::vector<std::byte>(view.bytes())});
+        const Kernel finish =
+            workspace->device->engine().download({{buffer->bytes.data(), view.address(), view.bytes()}});
+        return [buffer, finish] {
+          finish();
+          return std::move(*buffer);
+        };
       },
       [](Napi::Env env, Buffer& buffer) { return fromBuffer(env, buffer); });
 }
@@ -261,10 +385,10 @@ Napi::Value writeArena(const Napi::CallbackInfo& info) {
   const auto session = open<Session>(info[0]);
   const auto buffer = std::make_shared<Buffer>(toBuffer(info[3], "values"));
   const View view = arenaRange(*session->workspace, info, buffer->type, buffer->bytes.size() / bytesOf(buffer->type));
-  return promise<Nothing>(
+  return promiseOf<Nothing>(
       info.Env(), *session->workspace->device,
       [workspace = session->workspace, view, buffer] {
-        std::copy(buffer->bytes.begin(), buffer->bytes.end(), view.address());
+        workspace->device->engine().upload(view.address(), buffer->bytes.data(), view.bytes());
         return Nothing{};
       },
       undefined);
@@ -275,15 +399,16 @@ Napi::Value measureGemm(const Napi::CallbackInfo& info) {
   const auto device = open<Device>(info[0]);
   const int64_t m = toInteger(info[1], "m", 1, 1 << 14), n = toInteger(info[2], "n", 1, 1 << 14),
                 k = toInteger(info[3], "k", 1, 1 << 14);
-  return promise<double>(
-      info.Env(), *device, [m, n, k] { return cpu::measureGemm(m, n, k); },
+  return promiseOf<double>(
+      info.Env(), *device, [device, m, n, k] { return device->engine().measureGemm(m, n, k); },
       [](Napi::Env env, double& seconds) -> Napi::Value { return Napi::Number::New(env, seconds); });
 }
 
-// operations(): [{ name, attributes }] of the backend, for comparison with lib/ops.
+// operations(device): [{ name, attributes }] of its ops, for comparison with lib/ops.
 Napi::Value operations(const Napi::CallbackInfo& info) {
   auto list = Napi::Array::New(info.Env());
-  for (const auto& operation : cpu::backend().operations()) {
+  const auto device = open<Device>(info[0]);
+  for (const auto& operation : device->engine().operations()) {
     auto entry = Napi::Object::New(info.Env());
     entry.Set("name", std::string(operation.name));
     auto attributes = Napi::Array::New(info.Env());
@@ -300,7 +425,7 @@ Napi::Value drawPhilox(const Napi::CallbackInfo& info) {
   const RandomAddress address{{word(0), word(1)}, {word(2), word(3)}};
   const auto words = draw(address, static_cast<Purpose>(word(4)), word(5));
   auto list = Napi::Array::New(info.Env());
-  for (uint32_t i = 0; i < 4; i++) list.Set(i, Napi::Number::New(info.Env(), words[i]));
+  for (uint32_t i = 0; i < 4; i++) list.Set(i, Napi::Number::New(info.Env(), words.word[i]));
   return list;
 }
 
@@ -320,9 +445,12 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
+  add("kinds", guarded<kinds>);
   add("openDevice", guarded<openDevice>);
+  add("abandon", guarded<abandon>);
   add("closeDevice", guarded<close<Device>>);
   add("deviceInfo", guarded<deviceInfo>);
+  add("freeMemory", guarded<freeMemory>);
   add("createSession", guarded<createSession>);
   add("closeSession", guarded<close<Session>>);
   add("createProgram", guarded<createProgram>);

@@ -85,7 +85,9 @@ Type toType(const Napi::Value& value) {
   if (name == "f32") return Type::f32;
   if (name == "i32") return Type::i32;
   if (name == "u8") return Type::u8;
-  throw Error("SHAPE", "Expected f32, i32 or u8 for a type but received " + name);
+  if (name == "bf16") return Type::bf16;
+  if (name == "f16") return Type::f16;
+  throw Error("SHAPE", "Expected f32, i32, u8, bf16 or f16 for a type but received " + name);
 }
 
 Buffer toBuffer(const Napi::Value& value, const char* name) {

@@ -1,4 +1,4 @@
-#include "cpu/backend.h"
+#include "cpu/operations.h"
 #include "cpu/parallel.h"
 #include "cpu/rows.h"
 
@@ -10,7 +10,7 @@ namespace {
 Kernel sum(const Operands& operands) {
   operands.count(2, 1);
   const View a = operands.inputs[0], b = operands.inputs[1], y = operands.outputs[0];
-  for (const View* view : {&a, &b, &y}) Operands::expect(*view, Type::f32, a.size(), "an operand");
+  for (const View* view : {&a, &b, &y}) Operands::expectFloats(*view, a.size(), "an operand");
   return [=] {
     parallelRanges(a.size(), kGrain, [&](int64_t begin, int64_t end) {
       addScaled(a.f32() + begin, 1.0f, b.f32() + begin, y.f32() + begin, end - begin);

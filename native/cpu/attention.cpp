@@ -155,11 +155,11 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 
-#include <cmath>
 #include <memory>
 
-#include "cpu/backend.h"
+#include "cpu/operations.h"
 #include "cpu/parallel.h"
+#include "ops/attention.h"
 
 namespace autoprog::cpu {
 
@@ -169,116 +169,63 @@ HWY_EXPORT(paddedTo);
 
 namespace {
 
-// Where the heads of queries, keys and values lie: packed (B, N, 3 D), or queries (B, M, D) beside keys and values
-// (B, N, 2 D), as class attention has them.
-struct Layout {
-  int64_t batch, queries, keys, width, heads;
-  bool packed;
+// Finds the rows of one head of one image.
+struct Heads : AttentionOperands {
+  using AttentionOperands::AttentionOperands;
 
-  int64_t size() const { return width / heads; }
   int64_t scratch(bool gradient) const {
-    const int64_t padded = HWY_DYNAMIC_DISPATCH(paddedTo)(keys);
-    return (gradient ? 2 : 1) * (size() + kQueries) * padded;
+    return (gradient ? 2 : 1) * (size() + kQueries) * HWY_DYNAMIC_DISPATCH(paddedTo)(keys);
   }
+  int64_t perPart() const { return rowsPerPart(queries * keys); }
 
-  int64_t headsPerPart() const { return rowsPerPart(queries * keys); }
-
-  template <typename T>
-  Rows<T> query(T* const* tensors, int64_t image, int64_t head) const {
-    const int64_t stride = packed ? 3 * width : width;
-    return {tensors[0] + image * queries * stride + head * size(), stride};
+  Rows<float> query(const View& view, int64_t image, int64_t head) const {
+    return {view.f32() + image * queries * queryStride() + head * size(), queryStride()};
   }
-  template <typename T>
-  Rows<T> keyOrValue(T* const* tensors, int64_t image, int64_t head, int64_t which) const {
-    const int64_t stride = packed ? 3 * width : 2 * width;
-    T* base = packed ? tensors[0] + width : tensors[1];
-    return {base + image * keys * stride + which * width + head * size(), stride};
+  Rows<float> keyOrValue(const View& view, int64_t image, int64_t head, int64_t which) const {
+    return {view.f32() + image * keys * keyStride() + keyOffset() + which * width + head * size(), keyStride()};
   }
-  template <typename T>
-  Rows<T> output(T* tensor, int64_t image, int64_t head) const {
-    return {tensor + image * queries * width + head * size(), width};
+  Rows<float> output(const View& view, int64_t image, int64_t head) const {
+    return {view.f32() + image * queries * width + head * size(), width};
   }
-
-  Head head(const float* const* tensors, float* logSumExp, int64_t image, int64_t index) const {
+  Head head(int64_t image, int64_t index) const {
     return {queries,
             keys,
             size(),
-            1.0f / std::sqrt(static_cast<float>(size())),
-            query(tensors, image, index),
-            keyOrValue(tensors, image, index, 0),
-            keyOrValue(tensors, image, index, 1),
-            logSumExp + (image * heads + index) * queries};
+            scale(),
+            constant(query(q, image, index)),
+            constant(keyOrValue(kv, image, index, 0)),
+            constant(keyOrValue(kv, image, index, 1)),
+            logSumExp.f32() + (image * heads + index) * queries};
   }
+  static Rows<const float> constant(Rows<float> rows) { return {rows.data, rows.stride}; }
 };
 
-Layout layoutOf(const Operands& operands, size_t first, bool packed) {
-  const View& q = operands.inputs[first];
-  require(q.shape.size() == 3, "SHAPE", "Expected 3 axes for the queries but received " + q.describe());
-  Layout layout{};
-  layout.packed = packed;
-  layout.heads = operands.attributes.integer("heads", 1, 1 << 16);
-  layout.batch = q.shape[0];
-  layout.queries = layout.keys = q.shape[1];
-  layout.width = packed ? q.shape[2] / 3 : q.shape[2];
-  if (!packed) {
-    const View& kv = operands.inputs[first + 1];
-    require(kv.shape.size() == 3, "SHAPE", "Expected 3 axes for keys and values but received " + kv.describe());
-    layout.keys = kv.shape[1];
-    Operands::expectShape(kv, Type::f32, {layout.batch, layout.keys, 2 * layout.width}, "keys and values");
-  }
-  require(layout.width > 0 && layout.keys > 0 && layout.queries > 0 && layout.width % layout.heads == 0, "SHAPE",
-          "Expected a width that " + std::to_string(layout.heads) + " heads divide but received " + q.describe());
-  Operands::expectShape(q, Type::f32, {layout.batch, layout.queries, (packed ? 3 : 1) * layout.width}, "queries");
-  return layout;
+std::shared_ptr<std::vector<float>> scratchFor(const Heads& heads, bool gradient) {
+  return std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * heads.scratch(gradient)));
 }
 
-std::shared_ptr<std::vector<float>> scratchFor(const Layout& layout, bool gradient) {
-  return std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * layout.scratch(gradient)));
-}
-
-// attention: qkv (B, N, 3 D), or q (B, M, D) and kv (B, N, 2 D) -> y (B, M, D), log-sum-exp (B, heads, M).
 template <bool packed>
 Kernel forward(const Operands& operands) {
-  operands.count(packed ? 1 : 2, 2);
-  const Layout layout = layoutOf(operands, 0, packed);
-  const std::vector<View> in = operands.inputs;
-  const View y = operands.outputs[0], logSumExp = operands.outputs[1];
-  Operands::expectShape(y, Type::f32, {layout.batch, layout.queries, layout.width}, "y");
-  Operands::expect(logSumExp, Type::f32, layout.batch * layout.heads * layout.queries, "log-sum-exp");
-  const auto scratch = scratchFor(layout, false);
-  return [=] {
-    const float* tensors[] = {in[0].f32(), in.back().f32()};
-    parallelFor(layout.batch * layout.heads, layout.headsPerPart(), [&](int64_t i) {
-      const int64_t image = i / layout.heads, index = i % layout.heads;
+  const Heads checked(operands, packed, false);
+  return [o = checked, scratch = scratchFor(checked, false)] {
+    parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
+      const int64_t image = i / o.heads, index = i % o.heads;
       HWY_DYNAMIC_DISPATCH(attend)
-      (layout.head(tensors, logSumExp.f32(), image, index), layout.output(y.f32(), image, index),
-       scratch->data() + threadIndex() * layout.scratch(false));
+      (o.head(image, index), o.output(o.y, image, index), scratch->data() + threadIndex() * o.scratch(false));
     });
   };
 }
 
-// attentionGradient: dy, y, log-sum-exp, then the forward inputs -> their gradients (=).
 template <bool packed>
 Kernel backward(const Operands& operands) {
-  operands.count(packed ? 4 : 5, packed ? 1 : 2);
-  const Layout layout = layoutOf(operands, 3, packed);
-  const std::vector<View> in = operands.inputs, out = operands.outputs;
-  Operands::expectShape(in[0], Type::f32, {layout.batch, layout.queries, layout.width}, "dy");
-  Operands::expectShape(in[1], Type::f32, {layout.batch, layout.queries, layout.width}, "y");
-  Operands::expect(in[2], Type::f32, layout.batch * layout.heads * layout.queries, "log-sum-exp");
-  for (size_t i = 0; i < out.size(); i++) Operands::expectShape(out[i], Type::f32, in[3 + i].shape, "a gradient");
-  const auto scratch = scratchFor(layout, true);
-  return [=] {
-    const float* tensors[] = {in[3].f32(), in.back().f32()};
-    float* gradients[] = {out[0].f32(), out.back().f32()};
-    parallelFor(layout.batch * layout.heads, layout.headsPerPart(), [&](int64_t i) {
-      const int64_t image = i / layout.heads, index = i % layout.heads;
+  const Heads checked(operands, packed, true);
+  return [o = checked, scratch = scratchFor(checked, true)] {
+    parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
+      const int64_t image = i / o.heads, index = i % o.heads;
       HWY_DYNAMIC_DISPATCH(attendGradient)
-      (layout.head(tensors, in[2].f32(), image, index),
-       layout.output(static_cast<const float*>(in[1].f32()), image, index),
-       layout.output(static_cast<const float*>(in[0].f32()), image, index), layout.query(gradients, image, index),
-       layout.keyOrValue(gradients, image, index, 0), layout.keyOrValue(gradients, image, index, 1),
-       scratch->data() + threadIndex() * layout.scratch(true));
+      (o.head(image, index), Heads::constant(o.output(o.y, image, index)),
+       Heads::constant(o.output(o.dy, image, index)), o.query(o.dq, image, index), o.keyOrValue(o.dkv, image, index, 0),
+       o.keyOrValue(o.dkv, image, index, 1), scratch->data() + threadIndex() * o.scratch(true));
     });
   };
 }

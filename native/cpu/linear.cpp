@@ -1,9 +1,11 @@
 // y = x W^T + b. Rows are split over threads and, within a thread, into blocks small enough that bias and GELU find the
 // product still in the second-level cache.
+#include "ops/linear.h"
+
 #include <algorithm>
 
-#include "cpu/backend.h"
 #include "cpu/gemm.h"
+#include "cpu/operations.h"
 #include "cpu/parallel.h"
 #include "cpu/rows.h"
 
@@ -23,105 +25,59 @@ void forBlocks(int64_t rows, int64_t block, Body body) {
   parallelRanges(rows, block, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
 }
 
-struct Sizes {
-  int64_t rows, in, out;
-};
-
-Sizes sizesOf(const View& x, const View& weight) {
-  require(!weight.shape.empty() && weight.shape[0] > 0 && x.last() > 0, "SHAPE",
-          "Expected a weight [out, in] but received " + weight.describe());
-  const Sizes sizes{x.rows(), x.last(), weight.shape[0]};
-  Operands::expect(x, Type::f32, sizes.rows * sizes.in, "x");
-  Operands::expect(weight, Type::f32, sizes.out * sizes.in, "weight");
-  return sizes;
-}
-
-// linear: x (…, in), weight (out, in), bias (out)? -> y (…, out).
 Kernel product(const Operands& operands) {
-  operands.count(2, 3, 1, 1);
-  const View x = operands.inputs[0], weight = operands.inputs[1], y = operands.outputs[0];
-  const bool biased = operands.inputs.size() == 3;
-  const View bias = operands.inputs.back();
-  const Sizes s = sizesOf(x, weight);
-  Operands::expect(y, Type::f32, s.rows * s.out, "y");
-  if (biased) Operands::expect(bias, Type::f32, s.out, "bias");
-  return [=] {
-    forBlocks(s.rows, blockRows(s.in, s.out), [&](int64_t row, int64_t count) {
-      float* target = y.f32() + row * s.out;
-      gemm(false, true, count, s.out, s.in, x.f32() + row * s.in, s.in, weight.f32(), s.in, 0.0f, target, s.out);
-      if (biased)
-        for (int64_t i = 0; i < count; i++) addBias(target + i * s.out, bias.f32(), s.out);
+  return [o = LinearOperands(operands, false)] {
+    const auto [rows, in, out] = o.sizes;
+    forBlocks(rows, blockRows(in, out), [&, in = in, out = out](int64_t row, int64_t count) {
+      float* target = o.y.f32() + row * out;
+      gemm(false, true, count, out, in, o.x.f32() + row * in, in, o.weight.f32(), in, 0.0f, target, out);
+      if (o.biased)
+        for (int64_t i = 0; i < count; i++) addBias(target + i * out, o.bias.f32(), out);
     });
   };
 }
 
-// linearGelu: x, weight, bias -> h = x W^T + b (kept for the gradient), y = GELU(h).
 Kernel productGelu(const Operands& operands) {
-  operands.count(3, 2);
-  const View x = operands.inputs[0], weight = operands.inputs[1], bias = operands.inputs[2];
-  const View h = operands.outputs[0], y = operands.outputs[1];
-  const Sizes s = sizesOf(x, weight);
-  Operands::expect(h, Type::f32, s.rows * s.out, "h");
-  Operands::expect(y, Type::f32, s.rows * s.out, "y");
-  Operands::expect(bias, Type::f32, s.out, "bias");
-  return [=] {
-    forBlocks(s.rows, blockRows(s.in, 2 * s.out), [&](int64_t row, int64_t count) {
-      float* target = h.f32() + row * s.out;
-      gemm(false, true, count, s.out, s.in, x.f32() + row * s.in, s.in, weight.f32(), s.in, 0.0f, target, s.out);
-      for (int64_t i = 0; i < count; i++)
-        addBiasGelu(target + i * s.out, bias.f32(), y.f32() + (row + i) * s.out, s.out);
+  return [o = LinearOperands(operands, true)] {
+    const auto [rows, in, out] = o.sizes;
+    forBlocks(rows, blockRows(in, 2 * out), [&, in = in, out = out](int64_t row, int64_t count) {
+      float* target = o.h.f32() + row * out;
+      gemm(false, true, count, out, in, o.x.f32() + row * in, in, o.weight.f32(), in, 0.0f, target, out);
+      for (int64_t i = 0; i < count; i++) addBiasGelu(target + i * out, o.bias.f32(), o.y.f32() + (row + i) * out, out);
     });
   };
 }
 
-// linearGradientInput: dy (…, out), weight (out, in) -> dx (…, in) (=); with h given, dx *= GELU'(h) at once.
 Kernel gradientInput(const Operands& operands) {
-  operands.count(2, 3, 1, 1);
-  const View dy = operands.inputs[0], weight = operands.inputs[1], dx = operands.outputs[0];
-  const bool activated = operands.inputs.size() == 3;
-  const View h = operands.inputs.back();
-  const Sizes s = sizesOf(dx, weight);
-  Operands::expect(dy, Type::f32, s.rows * s.out, "dy");
-  if (activated) Operands::expect(h, Type::f32, s.rows * s.in, "h");
-  return [=] {
-    forBlocks(s.rows, blockRows(2 * s.in, s.out), [&](int64_t row, int64_t count) {
-      float* target = dx.f32() + row * s.in;
-      gemm(false, false, count, s.in, s.out, dy.f32() + row * s.out, s.out, weight.f32(), s.in, 0.0f, target, s.in);
-      if (activated) geluGradient(target, h.f32() + row * s.in, target, count * s.in);
+  return [o = LinearGradientInputOperands(operands)] {
+    const auto [rows, in, out] = o.sizes;
+    forBlocks(rows, blockRows(in, out), [&, in = in, out = out](int64_t row, int64_t count) {
+      gemm(false, false, count, in, out, o.dy.f32() + row * out, out, o.weight.f32(), in, 0.0f, o.dx.f32() + row * in,
+           in);
     });
   };
 }
 
-// geluGradient: dy, h -> dh (=).
 Kernel gradientGelu(const Operands& operands) {
-  operands.count(2, 1);
-  const View dy = operands.inputs[0], h = operands.inputs[1], dh = operands.outputs[0];
-  for (const View* view : {&dy, &h, &dh}) Operands::expect(*view, Type::f32, h.size(), "an operand");
-  return [=] {
-    parallelRanges(h.size(), kGrain, [&](int64_t begin, int64_t end) {
-      geluGradient(dy.f32() + begin, h.f32() + begin, dh.f32() + begin, end - begin);
+  return [o = GeluGradientOperands(operands)] {
+    parallelRanges(o.h.size(), kGrain, [&](int64_t begin, int64_t end) {
+      geluGradient(o.dy.f32() + begin, o.h.f32() + begin, o.dh.f32() + begin, end - begin);
     });
   };
 }
 
-// linearGradientWeight: dy (…, out), x (…, in) -> dW (out, in) (+=), db (out)? (+=).
 Kernel gradientWeight(const Operands& operands) {
-  const bool biased = operands.attributes.integer("biased", 0, 1) == 1;
-  operands.count(2, biased ? 2 : 1);
-  const View dy = operands.inputs[0], x = operands.inputs[1], dweight = operands.outputs[0];
-  const View dbias = operands.outputs.back();
-  const Sizes s = sizesOf(x, dweight);
-  Operands::expect(dy, Type::f32, s.rows * s.out, "dy");
-  if (biased) Operands::expect(dbias, Type::f32, s.out, "dbias");
-  return [=] {
+  return [o = LinearGradientWeightOperands(operands)] {
+    const auto [rows, in, out] = o.sizes;
     // Threads share the output's rows, so that nobody's sum needs another's. Every part packs all of x: not too narrow.
-    parallelRanges(s.out, std::clamp<int64_t>(s.out / 4, 32, 96), [&](int64_t begin, int64_t end) {
-      gemm(true, false, end - begin, s.in, s.rows, dy.f32() + begin, s.out, x.f32(), s.in, 1.0f,
-           dweight.f32() + begin * s.in, s.in);
-      if (biased)
-        for (int64_t row = 0; row < s.rows; row++)
-          accumulate(dy.f32() + row * s.out + begin, dbias.f32() + begin, end - begin);
-    });
+    parallelRanges(out, std::clamp<int64_t>(out / 4, 32, 96),
+                   [&, rows = rows, in = in, out = out](int64_t begin, int64_t end) {
+                     gemm(true, false, end - begin, in, rows, o.dy.f32() + begin, out, o.x.f32(), in, 1.0f,
+                          o.dweight.f32() + begin * in, in);
+                     if (o.biased)
+                       for (int64_t row = 0; row < rows; row++)
+                         accumulate(o.dy.f32() + row * out + begin, o.dbias.f32() + begin, end - begin);
+                   });
   };
 }
 

@@ -1,12 +1,14 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "runtime/engine.h"
 #include "runtime/error.h"
 #include "runtime/view.h"
 
@@ -49,10 +51,34 @@ class Attributes {
   }
 };
 
+// Memory that an op needs besides its operands. The ops of a program run one after another and share it: what one
+// leaves there, the next overwrites.
+class Scratch {
+ public:
+  explicit Scratch(Engine& engine) : arena_(engine, 0) {}
+
+  // A tensor for the op being prepared.
+  View take(Type type, std::vector<int64_t> shape) {
+    View view{&arena_, used_, type, std::move(shape)};
+    used_ += (view.bytes() + 255) / 256 * 256;
+    largest_ = std::max(largest_, used_);
+    return view;
+  }
+  void nextOp() { used_ = 0; }
+  // Once all ops are prepared.
+  void reserve() { arena_.allocate(largest_); }
+
+ private:
+  Arena arena_;
+  size_t used_ = 0, largest_ = 0;
+};
+
 struct Operands {
   Attributes attributes;
   std::vector<View> inputs;
   std::vector<View> outputs;
+  Scratch* scratch;  // outlives the kernel
+  Engine* engine;    // outlives it too
 
   // Operand checks, in the words of lib/errors.ts.
   void count(size_t fewestInputs, size_t mostInputs, size_t fewestOutputs, size_t mostOutputs) const {
@@ -70,16 +96,20 @@ struct Operands {
             std::string("Expected ") + std::to_string(size) + " elements of " + nameOf(type) + " for " + name +
                 " but received " + view.describe());
   }
-  static void expectShape(const View& view, Type type, const std::vector<int64_t>& shape, const char* name) {
-    View wanted;
-    wanted.type = type;
+  // f32, or a 16-bit type where the graph runs in reduced precision.
+  static void expectFloats(const View& view, int64_t size, const char* name) {
+    require(view.isFloat() && view.size() == size, "SHAPE",
+            std::string("Expected ") + std::to_string(size) + " floating-point elements for " + name +
+                " but received " + view.describe());
+  }
+  static void expectShape(const View& view, const std::vector<int64_t>& shape, const char* name) {
+    View wanted = view;
     wanted.shape = shape;
-    require(view.type == type && view.shape == shape, "SHAPE",
+    require(view.shape == shape, "SHAPE",
             std::string("Expected ") + wanted.describe() + " for " + name + " but received " + view.describe());
   }
 };
 
-using Kernel = std::function<void()>;
 using Prepare = Kernel (*)(const Operands&);
 
 // An op as a backend declares it; a test compares the attribute names with lib/ops.
@@ -87,11 +117,7 @@ struct Implementation {
   std::string_view name;
   std::vector<std::string_view> attributes;
   Prepare prepare;
-};
-
-struct Backend {
-  std::string_view name;
-  const std::vector<Implementation>& (*operations)();
+  bool anyFloat = false;  // takes operands of 16-bit types too
 };
 
 }  // namespace autoprog

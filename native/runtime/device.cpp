@@ -1,57 +1,72 @@
 #include "runtime/device.h"
 
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-
-#include "runtime/pool.h"
-
 namespace autoprog {
 
-struct Device::Queue {
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::deque<std::function<void()>> tasks;
-  bool stopping = false;
-};
+namespace {
 
-Device::Device(const Backend& backend, int threads)
-    : backend_(backend), threads_(threads), queue_(std::make_shared<Queue>()), thread_(work, queue_, threads) {}
+// Tasks begun before the one whose rest is waited for: one that computes while the next is prepared.
+constexpr size_t kAhead = 2;
 
-Device::~Device() {
+}  // namespace
+
+void ComputeThread::submit(Task task) {
   {
-    const std::lock_guard lock(queue_->mutex);
-    queue_->stopping = true;
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
   }
-  queue_->wake.notify_one();
-  if (thread_.get_id() == std::this_thread::get_id())
-    thread_.detach();
-  else
-    thread_.join();
+  wake_.notify_one();
 }
 
-void Device::submit(std::function<void()> task) {
+void ComputeThread::finish() {
   {
-    const std::lock_guard lock(queue_->mutex);
-    queue_->tasks.push_back(std::move(task));
+    const std::lock_guard lock(mutex_);
+    finishing_ = true;
   }
-  queue_->wake.notify_one();
+  wake_.notify_one();
 }
 
-void Device::work(std::shared_ptr<Queue> queue, int threads) {
-  Pool pool(threads);
-  Pool::current() = &pool;
+bool ComputeThread::finished() const {
+  const std::lock_guard lock(mutex_);
+  return finished_;
+}
+
+void ComputeThread::abandon() {
+  std::deque<Task> dropped;  // destroyed without the lock: what they hold may end a device
+  {
+    const std::lock_guard lock(mutex_);
+    dropped.swap(tasks_);
+  }
+  finish();
+  if (thread_.joinable()) thread_.join();
+}
+
+ComputeThread::Task ComputeThread::take(bool wait) {
+  std::unique_lock lock(mutex_);
+  if (wait) wake_.wait(lock, [&] { return finishing_ || !tasks_.empty(); });
+  if (tasks_.empty()) return nullptr;
+  Task task = std::move(tasks_.front());
+  tasks_.pop_front();
+  return task;
+}
+
+void ComputeThread::work(Engine& engine) {
+  engine.enterThread();
+  std::deque<Kernel> rests;
   for (;;) {
-    std::function<void()> task;
-    {
-      std::unique_lock lock(queue->mutex);
-      queue->wake.wait(lock, [&] { return queue->stopping || !queue->tasks.empty(); });
-      if (queue->tasks.empty()) return;
-      task = std::move(queue->tasks.front());
-      queue->tasks.pop_front();
+    if (Task task = take(rests.empty())) {
+      if (Kernel rest = task()) rests.push_back(std::move(rest));
+      if (rests.size() < kAhead) continue;
+    } else if (rests.empty()) {
+      break;
     }
-    task();
+    if (rests.empty()) continue;
+    const Kernel rest = std::move(rests.front());
+    rests.pop_front();
+    rest();
   }
+  engine.leaveThread();
+  const std::lock_guard lock(mutex_);
+  finished_ = true;
 }
 
 }  // namespace autoprog

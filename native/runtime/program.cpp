@@ -1,7 +1,6 @@
 #include "runtime/program.h"
 
 #include <chrono>
-#include <cstring>
 
 namespace autoprog {
 
@@ -24,10 +23,10 @@ View resolve(const Workspace& workspace, const TensorDescription& tensor) {
   return {&arena, tensor.offset, tensor.type, tensor.shape};
 }
 
-const Implementation& find(const Backend& backend, const std::string& op) {
-  for (const auto& implementation : backend.operations())
+const Implementation& find(const Engine& engine, const std::string& op) {
+  for (const auto& implementation : engine.operations())
     if (implementation.name == op) return implementation;
-  throw Error("SHAPE", "The " + std::string(backend.name) + " backend has no op named " + op, op);
+  throw Error("SHAPE", "The " + std::string(engine.kind()) + " backend has no op named " + op, op);
 }
 
 // The rows of the whole batch that micro-batch `index` holds: half from the front and half from the back, so that
@@ -43,7 +42,11 @@ void forSlices(int64_t batch, int64_t microBatch, int64_t index, size_t rowBytes
 }  // namespace
 
 Program::Program(std::shared_ptr<Workspace> workspace, const ProgramDescription& description)
-    : workspace_(std::move(workspace)), batch_(description.batch), microBatch_(description.microBatch) {
+    : workspace_(std::move(workspace)),
+      batch_(description.batch),
+      microBatch_(description.microBatch),
+      scratch_(workspace_->device->engine()),
+      batches_(workspace_->device->engine(), 0) {
   require(
       batch_ >= 1 && microBatch_ >= 1 && batch_ % microBatch_ == 0 && (batch_ == microBatch_ || microBatch_ % 2 == 0),
       "SHAPE",
@@ -61,34 +64,49 @@ Program::Program(std::shared_ptr<Workspace> workspace, const ProgramDescription&
     return views[index];
   };
 
-  const Backend& backend = workspace_->device->backend();
+  Engine& engine = workspace_->device->engine();
   for (const auto& node : description.nodes) {
-    Operands operands{node.attributes, {}, {}};
+    scratch_.nextOp();
+    Operands operands{node.attributes, {}, {}, &scratch_, &engine};
     for (size_t index : node.inputs) operands.inputs.push_back(view(index));
     for (size_t index : node.outputs) operands.outputs.push_back(view(index));
-    const Implementation& implementation = find(backend, node.op);
+    const Implementation& implementation = find(engine, node.op);
     try {
-      steps_[static_cast<size_t>(node.phase)].push_back({node.op, implementation.prepare(operands)});
+      steps_[static_cast<size_t>(node.phase)].push_back({node.op, engine.prepare(implementation, operands)});
     } catch (const Error& error) {
       throw Error(error.code, node.op + ": " + error.what(), node.op);
     }
   }
 
+  scratch_.reserve();
+
+  size_t batchBytes = 0;
   const auto port = [&](const PortDescription& description) {
     const View& target = view(description.tensor);
-    size_t bytes = target.bytes();
-    if (description.sliced) {
-      require(target.extent(0) == microBatch_ && !target.shape.empty(), "SHAPE",
-              "Expected the micro-batch as first axis of " + description.name + " but received " + target.describe());
-      bytes = bytes / static_cast<size_t>(microBatch_) * static_cast<size_t>(batch_);
-    }
-    return Port{description.name, target, description.sliced, bytes};
+    require(target.type != Type::bf16 && target.type != Type::f16, "SHAPE",
+            "Expected f32, i32 or u8 for " + description.name + " but received " + target.describe());
+    if (!description.sliced) return Port{description.name, target, false, target.bytes(), 0};
+    require(target.extent(0) == microBatch_ && !target.shape.empty(), "SHAPE",
+            "Expected the micro-batch as first axis of " + description.name + " but received " + target.describe());
+    const size_t bytes = target.bytes() / static_cast<size_t>(microBatch_) * static_cast<size_t>(batch_);
+    const Port port{description.name, target, true, bytes, batchBytes};
+    if (microBatch_ != batch_) batchBytes += (bytes + 255) / 256 * 256;
+    return port;
   };
   for (const auto& input : description.inputs) inputs_.push_back(port(input));
   for (const auto& output : description.outputs) outputs_.push_back(port(output));
+  batches_.allocate(batchBytes);
+}
+
+std::byte* Program::wholeBatch(const Port& port) const {
+  return port.sliced && microBatch_ != batch_ ? batches_.base() + port.offset : port.view.address();
 }
 
 void Program::execute(Phase phase) {
+  if (workspace_->device->engine().asynchronous()) {
+    for (const auto& step : steps_[static_cast<size_t>(phase)]) step.kernel();
+    return;
+  }
   using Clock = std::chrono::steady_clock;
   auto before = Clock::now();
   for (auto& step : steps_[static_cast<size_t>(phase)]) {
@@ -101,39 +119,56 @@ void Program::execute(Phase phase) {
 
 std::map<std::string, double> Program::seconds() const {
   std::map<std::string, double> sums;
+  if (workspace_->device->engine().asynchronous()) return sums;
   for (const auto& phase : steps_)
     for (const auto& step : phase) sums[step.op] += step.seconds;
   return sums;
 }
 
-std::vector<Buffer> Program::run(const std::vector<Buffer>& inputs) {
-  std::vector<Buffer> outputs;
-  for (const auto& port : outputs_) outputs.push_back({port.view.type, std::vector<std::byte>(port.hostBytes)});
-  for (size_t i = 0; i < inputs_.size(); i++)
-    if (!inputs_[i].sliced) std::memcpy(inputs_[i].view.address(), inputs[i].bytes.data(), inputs_[i].hostBytes);
-
+void Program::runAll() {
+  Engine& engine = workspace_->device->engine();
+  const bool slices = microBatch_ != batch_;
   execute(Phase::begin);
   for (int64_t index = 0; index < batch_ / microBatch_; index++) {
-    for (size_t i = 0; i < inputs_.size(); i++) {
-      if (!inputs_[i].sliced) continue;
-      forSlices(batch_, microBatch_, index, inputs_[i].hostBytes / static_cast<size_t>(batch_),
-                [&](size_t host, size_t device, size_t bytes) {
-                  std::memcpy(inputs_[i].view.address() + device, inputs[i].bytes.data() + host, bytes);
-                });
-    }
+    const auto copySlices = [&](const std::vector<Port>& ports, bool in) {
+      for (const Port& port : ports) {
+        if (!port.sliced) continue;
+        forSlices(batch_, microBatch_, index, port.hostBytes / static_cast<size_t>(batch_),
+                  [&](size_t whole, size_t part, size_t bytes) {
+                    std::byte *batch = wholeBatch(port) + whole, *micro = port.view.address() + part;
+                    engine.copy(in ? micro : batch, in ? batch : micro, bytes);
+                  });
+      }
+    };
+    if (slices) copySlices(inputs_, true);
     execute(Phase::micro);
-    for (size_t i = 0; i < outputs_.size(); i++) {
-      if (!outputs_[i].sliced) continue;
-      forSlices(batch_, microBatch_, index, outputs_[i].hostBytes / static_cast<size_t>(batch_),
-                [&](size_t host, size_t device, size_t bytes) {
-                  std::memcpy(outputs[i].bytes.data() + host, outputs_[i].view.address() + device, bytes);
-                });
-    }
+    if (slices) copySlices(outputs_, false);
   }
   execute(Phase::end);
-  for (size_t i = 0; i < outputs_.size(); i++)
-    if (!outputs_[i].sliced) std::memcpy(outputs[i].bytes.data(), outputs_[i].view.address(), outputs_[i].hostBytes);
-  return outputs;
+}
+
+std::function<std::vector<Buffer>()> Program::start(const std::vector<Buffer>& inputs) {
+  Engine& engine = workspace_->device->engine();
+  for (size_t i = 0; i < inputs_.size(); i++)
+    engine.upload(wholeBatch(inputs_[i]), inputs[i].bytes.data(), inputs_[i].hostBytes);
+
+  const std::byte* base = workspace_->arenas[0]->base();
+  if (!recorded_ || base != recordedBase_) {
+    recorded_ = engine.record([this] { runAll(); });
+    recordedBase_ = base;
+  }
+  recorded_();
+
+  const auto outputs = std::make_shared<std::vector<Buffer>>();
+  std::vector<Download> downloads;
+  for (const auto& port : outputs_) {
+    outputs->push_back({port.view.type, std::vector<std::byte>(port.hostBytes)});
+    downloads.push_back({outputs->back().bytes.data(), wholeBatch(port), port.hostBytes});
+  }
+  return [outputs, finish = engine.download(std::move(downloads))] {
+    finish();
+    return std::move(*outputs);
+  };
 }
 
 }  // namespace autoprog

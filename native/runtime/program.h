@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -55,7 +56,8 @@ struct Buffer {
   std::vector<std::byte> bytes;
 };
 
-// A flat list of prepared kernels, run whole: begin, every micro-batch, end.
+// A flat list of prepared kernels, run whole: begin, every micro-batch, end. The engine records that once, together
+// with the copies of each micro-batch's part of inputs and outputs, and repeats it.
 class Program {
  public:
   // Checks every operand and every bound; throws SHAPE. Must run on the device's thread, since it may move arena 0.
@@ -66,15 +68,17 @@ class Program {
     View view;
     bool sliced;
     size_t hostBytes;  // of the whole batch
+    size_t offset;     // of a sliced one in the program's own memory
   };
   const std::vector<Port>& inputs() const { return inputs_; }
   const std::vector<Port>& outputs() const { return outputs_; }
 
-  // Seconds spent in each op since the program was built, by name.
+  // Seconds spent in each op since the program was built, by name; empty where the engine is asynchronous.
   std::map<std::string, double> seconds() const;
 
-  // Buffers stand in the order of inputs() and outputs(); their sizes have been checked. `inputs` may be moved from.
-  std::vector<Buffer> run(const std::vector<Buffer>& inputs);
+  // Begins a run. What it returns waits for its end and gives the outputs. Buffers stand in the order of inputs() and
+  // outputs(); their sizes have been checked.
+  std::function<std::vector<Buffer>()> start(const std::vector<Buffer>& inputs);
 
  private:
   struct Step {
@@ -82,12 +86,20 @@ class Program {
     Kernel kernel;
     double seconds = 0;
   };
+  void runAll();
   void execute(Phase phase);
+  // Where a port's values of the whole batch lie: its tensor where that holds the whole batch, else the program's own
+  // memory.
+  std::byte* wholeBatch(const Port& port) const;
 
   std::shared_ptr<Workspace> workspace_;
   int64_t batch_, microBatch_;
+  Scratch scratch_;
+  Arena batches_;  // of sliced ports, where a micro-batch is not the batch
   std::vector<Step> steps_[3];
   std::vector<Port> inputs_, outputs_;
+  Kernel recorded_;
+  const std::byte* recordedBase_ = nullptr;  // of the activations when `recorded_` was made
 };
 
 }  // namespace autoprog

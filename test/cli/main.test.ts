@@ -71,7 +71,7 @@ const failures: [flags: string[], message: RegExp][] = [
   [['train', '--epochs', '-1'], /error CONFIG: Expected a positive integer for epochs but received -1/],
   [['train', '--batch', '3'], /error CONFIG: Expected an even integer of at least 2 for batch/],
   [['train', '--stages', '2.5'], /for schedule\.stages but received 2\.5/],
-  [['train', '--precision', 'bf16'], /error CONFIG: Expected fp32/],
+  [['train', '--precision', 'int8'], /error CONFIG: Expected one of fp32, bf16, fp16 for precision/],
   [['train', '--set', 'serch.batches=3'], /error CONFIG: Unknown key serch\nhint: did you mean search\?/],
   [
     ['train', '--set', 'learningRate.minimum=0.1'],

@@ -12,6 +12,12 @@ import { add, crossEntropy, layerNorm, linear, linearGelu, zero } from '../../li
 import type { ProgramRequest } from '../../lib/training/programs.js'
 import { buildProgram } from '../../lib/training/programs.js'
 
+const settings = {
+  precision: 'fp32',
+  averages: [0.99],
+  lossScale: { growth: 2, backoff: 0.5, interval: 2000 },
+} as const
+
 function smallGraph(): Graph {
   const graph = createGraph()
   let offset = 0
@@ -83,6 +89,8 @@ describe('the memory plan', () => {
     keep: [0, 0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
     weights: 'weights',
     imageGradient: false,
+    erase: false,
+    mix: false,
   }
 
   test('never lets tensors that live at the same time overlap, and is smaller than their sum', () => {
@@ -100,7 +108,7 @@ describe('the memory plan', () => {
         assert.ok(apart || lifeA.last < lifeB.first || lifeB.last < lifeA.first, `${a.name} and ${b.name}`)
       }
     assert.ok(placed.every((tensor) => offsets.get(tensor.id)! + bytesOf(tensor) <= bytes))
-    const program = buildProgram(request, createModel('vit_micro'), layoutOf(createModel('vit_micro')), [0.99])
+    const program = buildProgram(request, createModel('vit_micro'), layoutOf(createModel('vit_micro')), settings)
     const sum = program.tensors
       .filter(({ arena }) => arena === 0)
       .reduce((total, { shape, type }) => total + bytesOf({ shape, type }), 0)
@@ -108,14 +116,14 @@ describe('the memory plan', () => {
   })
 
   test('is the same for the same request', () => {
-    const build = () => buildProgram(request, createModel('vit_micro'), layoutOf(createModel('vit_micro')), [0.99])
+    const build = () => buildProgram(request, createModel('vit_micro'), layoutOf(createModel('vit_micro')), settings)
     assert.deepEqual(build(), build())
     assert.deepEqual(compile(smallGraph(), 2, 2), compile(smallGraph(), 2, 2))
   })
 
   test('keeps to half the memory with half the micro-batch', () => {
     const build = (microBatch: number) =>
-      buildProgram({ ...request, microBatch }, createModel('vit_micro'), layoutOf(createModel('vit_micro')), [])
+      buildProgram({ ...request, microBatch }, createModel('vit_micro'), layoutOf(createModel('vit_micro')), settings)
         .activationBytes
     assert.ok(build(2) < 0.55 * build(4))
   })

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
-import { openDevice } from '../../lib/native.js'
 import type { Session } from '../../lib/training/session.js'
 import { createSession } from '../../lib/training/session.js'
+import { openTestDevice } from '../device.js'
 import type { Golden } from '../golden.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
 
@@ -18,7 +18,7 @@ interface VitMicro {
   stochasticDepth: { keepProbability: number[]; loss: number; gradientNorm: number }
 }
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 const golden = await goldenTensors('vit_micro')
 const facts = await goldenJson<VitMicro>('vit_micro')

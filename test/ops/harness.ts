@@ -3,11 +3,12 @@ import { differentiate } from '../../lib/graph/autodiff.js'
 import { compile } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph } from '../../lib/graph/graph.js'
-import type { Tensor } from '../../lib/graph/tensor.js'
+import { lowerPrecision } from '../../lib/graph/precision.js'
+import type { LowType, Tensor } from '../../lib/graph/tensor.js'
 import { sizeOf } from '../../lib/graph/tensor.js'
 import type { Device, TypedArray, Values } from '../../lib/native.js'
 import { addon } from '../../lib/native.js'
-import { add } from '../../lib/ops/index.js'
+import { add, cast } from '../../lib/ops/index.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
 import { assertClose } from '../golden.js'
 
@@ -37,11 +38,12 @@ export interface OpResult {
 const guard = 64 // elements kept free on both sides of every parameter, to see a write out of bounds
 const guardValue = 12345.5
 
-/** Runs a case once. With `seeds` (dy by output) also its gradients. */
+/** Runs a case once, in reduced precision with `low`. With `seeds` (dy by output) also its gradients. */
 export async function runCase(
   device: Device,
   { inputs, constants = {}, build, name }: OpCase,
   seeds: Record<string, Float32Array> = {},
+  low?: LowType,
 ): Promise<OpResult> {
   const graph = createGraph()
   const tensors: Record<string, Tensor> = {}
@@ -77,7 +79,8 @@ export async function runCase(
     )
     for (const [index, gradient] of wanted.entries()) addOutput(graph, `d ${floats[index]}`, gradient, false)
   }
-  const session = addon().createSession(device.handle, [0, 4 * size, 4 * size])
+  // Activations, weights, gradients, no moments or steps, the weights' 16-bit copy.
+  const session = addon().createSession(device.handle, [0, 4 * size, 4 * size, 0, 0, 0, 2 * size])
   const weights = new Float32Array(size).fill(guardValue)
   const gradients = new Float32Array(size).fill(guardValue)
   for (const [key, offset] of places) {
@@ -86,7 +89,7 @@ export async function runCase(
   }
   await addon().writeArena(session, 1, 0, weights)
   await addon().writeArena(session, 2, 0, gradients)
-  const program = await addon().createProgram(session, compile(graph, 1, 1))
+  const program = await addon().createProgram(session, compile(low ? lowerPrecision(graph, low, cast) : graph, 1, 1))
   const results = await addon().runProgram(program, values)
   const after = (await addon().readArena(session, 2, 0, 'f32', size)) as Float32Array
   addon().closeProgram(program)

@@ -1,11 +1,11 @@
 import { after, describe, test } from 'node:test'
-import { openDevice } from '../../lib/native.js'
 import { normalizeImages } from '../../lib/ops/index.js'
 import { draw, Purpose } from '../../lib/random.js'
+import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { runCase } from './harness.js'
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 
 interface Shape {

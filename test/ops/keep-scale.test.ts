@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { openDevice } from '../../lib/native.js'
 import { keepScale } from '../../lib/ops/index.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
+import { openTestDevice } from '../device.js'
 import { runCase } from './harness.js'
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 
 test('factors follow their draws, addressed by seed, step, image and path', async () => {

@@ -1,10 +1,10 @@
 import { after, describe, test } from 'node:test'
-import { openDevice } from '../../lib/native.js'
 import { layerNorm, residualNorm } from '../../lib/ops/index.js'
+import { openTestDevice } from '../device.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import { checkGolden, checkGradients, randomValues } from './harness.js'
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 
 describe('layer norm', async () => {

@@ -1,11 +1,12 @@
+import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { openDevice } from '../../lib/native.js'
 import { linear, linearGelu } from '../../lib/ops/index.js'
+import { openTestDevice } from '../device.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase } from './harness.js'
-import { checkGolden, checkGradients, randomValues } from './harness.js'
+import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 
 describe('linear', async () => {
@@ -31,6 +32,24 @@ describe('linear', async () => {
     }
     test('gelu', () => checkGolden(device, opCase, golden.wanted))
   }
+  test('TF32 rounds factors to 10 bits of mantissa, where asked for', {
+    skip: device.kind === 'cpu' && 'TF32 is of GPUs',
+  }, async () => {
+    const n = 128
+    const opCase: OpCase = {
+      name: 'linear',
+      inputs: {
+        x: { shape: [n, n], values: new Float32Array(n * n).fill(1 + 2 ** -12) },
+        weight: { shape: [n, n], values: new Float32Array(n * n).fill(1), parameter: true },
+        bias: { shape: [n], values: new Float32Array(n), parameter: true },
+      },
+      build: (graph, { x, weight, bias }) => ({ y: linear(graph, x!, weight!, bias!) }),
+    }
+    const rounding = await openTestDevice({ tf32: true })
+    assert.equal((await runCase(device, opCase)).outputs.y![0], n * (1 + 2 ** -12))
+    assert.equal((await runCase(rounding, opCase)).outputs.y![0], n)
+    await rounding.close()
+  })
   // More rows than one cache block holds, and sizes that no vector width divides.
   for (const [rows, into, out] of [
     [1, 1, 1],

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { openDevice } from '../../lib/native.js'
 import { linear, patches, resizePosition, selectToken, tokens } from '../../lib/ops/index.js'
+import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'
 
-const device = await openDevice('cpu', { threads: 2 })
+const device = await openTestDevice()
 after(() => device.close())
 
 describe('tokens', async () => {

@@ -24,6 +24,7 @@ export const start: StartEvent = {
   stepsPerEpoch: 468,
   batch: 128,
   flopsFull: 22_400_000,
+  precision: 'fp32',
   resumedFrom: null,
 }
 
@@ -56,7 +57,15 @@ export const search: SearchEvent = {
 
 export function step(index: number, of: Partial<StepEvent> = {}): StepEvent {
   const where = { epoch: 0, stage: 1, phase: 'train', depth: 4, resolution: 32 } as const
-  const what = { loss: 1.5, gradientNorm: 2, learningRate: 9.125e-4, images: 128, seconds: 0.1, waited: 0 }
+  const what = {
+    loss: 1.5,
+    gradientNorm: 2,
+    lossScale: null,
+    learningRate: 9.125e-4,
+    images: 128,
+    seconds: 0.1,
+    waited: 0,
+  }
   return { type: 'step', step: index, steps: 1000, ...where, ...what, ...of }
 }
 
@@ -98,6 +107,7 @@ export function summary(of: Partial<Summary> = {}): Summary {
     top1: 0.8912,
     top1Ema: 0.8934,
     bestEmaDecay: 0.998,
+    skippedSteps: null,
     waitShare: 0.0012,
     stages: [
       { stage: 1, ...small, steps: 2340, searchSteps: 187, seconds: 61, searchSeconds: 9.5, flopsPerStep: 4_100_000 },

@@ -8,9 +8,9 @@ test('the start says what runs, on what, for how long', () => {
     eventText(start),
     `autoprog · vit_fashion (407k parameters, 22.4M multiply-adds an image)
 fashion-mnist: 60,000 training images, 10,000 held out, 10 classes
-20 epochs of 468 steps, batch 128 · cpu, 2 threads`,
+20 epochs of 468 steps, batch 128 · cpu, 2 threads, fp32`,
   )
-  assert.match(eventText({ ...start, resumedFrom: 1404 }) ?? '', /threads · resumed at step 1,404$/)
+  assert.match(eventText({ ...start, resumedFrom: 1404 }) ?? '', /threads, fp32 · resumed at step 1,404$/)
 })
 
 test('a stage says what it searches or trains', () => {

@@ -58,6 +58,11 @@ const ratio = [0, 1.01, -0.4, '0.4']
 /** Every option that is no choice among words, with values that it must refuse. */
 const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['threads', /auto or a positive integer/, [0, 1.5, -2, 'four']],
+  ['tf32', /true or false/, ['yes', 1, null]],
+  ['lossScale.initial', /positive number/, positiveNumber],
+  ['lossScale.interval', /positive integer/, positiveInteger],
+  ['lossScale.growth', /at least 1/, [0.5, '2', Number.NaN]],
+  ['lossScale.backoff', /above 0 and below 1/, [0, 1, '0.5']],
   ['seed', /integer of at least 0/, naturalNumber],
   ['epochs', /positive integer/, positiveInteger],
   ['batch', /even integer of at least 2/, [0, 1, 127, 2.5, '128', null]],
@@ -161,7 +166,7 @@ test('words are chosen from lists, and the nearest is suggested', () => {
     assert.equal(failure(() => resolveConfig(recipe(path, value))).hint, `did you mean ${hint}?`)
   }
   assert.match(failure(() => resolveConfig(recipe('device', 'gpu'))).message, /auto, cpu, cuda or cuda:N for device/)
-  assert.match(failure(() => resolveConfig(recipe('precision', 'bf16'))).message, /fp32, the one precision supported/)
+  assert.match(failure(() => resolveConfig(recipe('precision', 'int8'))).message, /one of fp32, bf16, fp16/)
   assert.match(failure(() => resolveConfig(recipe('regularization.flip', 'yes'))).message, /true or false/)
   assert.equal(resolveConfig(recipe('device', 'cuda:1')).device, 'cuda:1')
 })

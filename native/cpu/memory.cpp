@@ -1,4 +1,4 @@
-#include "runtime/arena.h"
+#include "cpu/memory.h"
 
 #include <cstdlib>
 #include <string>
@@ -10,7 +10,7 @@
 #define AUTOPROG_MMAP 1
 #endif
 
-namespace autoprog {
+namespace autoprog::cpu {
 
 namespace {
 
@@ -37,19 +37,12 @@ void give(void* block, size_t) { std::free(block); }
 
 }  // namespace
 
-void Arena::release() {
-  if (block_ != nullptr) give(block_, bytes_);
-  block_ = nullptr;
-  bytes_ = 0;
-}
-
-void Arena::allocate(size_t bytes) {
-  release();
-  if (bytes == 0) return;
+std::byte* allocateMemory(size_t bytes) {
   void* block = reserve(bytes);
   require(block != nullptr, "MEMORY", "Could not reserve " + std::to_string(bytes >> 20) + " MiB of memory");
-  block_ = static_cast<std::byte*>(block);
-  bytes_ = bytes;
+  return static_cast<std::byte*>(block);
 }
 
-}  // namespace autoprog
+void releaseMemory(std::byte* block, size_t bytes) noexcept { give(block, bytes); }
+
+}  // namespace autoprog::cpu

@@ -1,0 +1,51 @@
+import type { Graph } from '../graph/graph.js'
+import { addNode, shapeError } from '../graph/graph.js'
+import type { Tensor } from '../graph/tensor.js'
+import { sizeOf } from '../graph/tensor.js'
+import { defineOp, noCost } from './define.js'
+
+/** Floats in `mix`: blend, share, top, bottom, left, right. */
+export const mixSize = 6
+
+function checkMix(op: string, { shape }: Tensor): void {
+  if (sizeOf(shape) !== mixSize) throw shapeError(op, 'mix', [mixSize], shape)
+}
+
+const mixImagesOp = defineOp<Record<string, never>>('mixImages', {
+  infer: ([images, mix]) => {
+    const { shape } = images!
+    if (shape.length !== 4) throw shapeError('mixImages', 'images', '[batch, height, width, channels]', shape)
+    checkMix('mixImages', mix!)
+    return [{ shape }]
+  },
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
+  attributes: [],
+})
+
+const mixTargetsOp = defineOp<Record<string, never>>('mixTargets', {
+  infer: ([targets, mix]) => {
+    checkMix('mixTargets', mix!)
+    return [{ shape: targets!.shape }]
+  },
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  attributes: [],
+})
+
+/**
+ * Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): each image of (B, H, W, C) with its partner, image B - 1 - i.
+ * `mix` (6: blend, share, top, bottom, left, right) is read in every step. Inside of the box, whose bottom and right lie
+ * outside, y is the partner; elsewhere it is blend x + (1 - blend) partner.
+ */
+export function mixImages(graph: Graph, images: Tensor, mix: Tensor): Tensor {
+  return addNode(graph, mixImagesOp, [images, mix], {})[0]!
+}
+
+/** The targets (B, C) of mixed images: share t + (1 - share) of the partner's, with `mix` as above. */
+export function mixTargets(graph: Graph, targets: Tensor, mix: Tensor): Tensor {
+  return addNode(graph, mixTargetsOp, [targets, mix], {})[0]!
+}

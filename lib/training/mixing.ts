@@ -1,0 +1,60 @@
+import { AutoprogError, expected } from '../errors.js'
+import { mixSize } from '../ops/index.js'
+
+/** Rows [top, bottom) and columns [left, right) of an image, in pixels of the network's resolution. */
+export interface MixBox {
+  readonly top: number
+  readonly bottom: number
+  readonly left: number
+  readonly right: number
+}
+
+/**
+ * Image i with image B - 1 - i of the batch. Mixup without a box: lambda x + (1 - lambda) partner, targets alike. CutMix
+ * with one: the partner inside of it, and a share of 1 - its area of the image's own targets, whatever lambda is. A
+ * lambda of 1 mixes nothing, and shares its program with the steps that do.
+ */
+export interface Mix {
+  readonly lambda?: number
+  readonly box?: MixBox
+}
+
+/** What the device reads of a mix (6): blend, share, top, bottom, left, right; for images of `side` x `side` pixels. */
+export function mixValues(mix: Mix, side: number): Float32Array {
+  if (typeof mix !== 'object' || mix === null)
+    throw new AutoprogError('CONFIG', expected('{ lambda } or { box }', 'mix', mix))
+  const { lambda, box } = mix
+  const values = new Float32Array(mixSize)
+  if (box === undefined) {
+    if (!(typeof lambda === 'number' && lambda >= 0 && lambda <= 1))
+      throw new AutoprogError('CONFIG', expected('a number from 0 to 1', 'mix.lambda', lambda))
+    values.set([lambda, lambda])
+    return values
+  }
+  if (typeof box !== 'object' || box === null)
+    throw new AutoprogError('CONFIG', expected('{ top, bottom, left, right }', 'mix.box', box))
+  const { top, bottom, left, right } = box
+  const edges = [top, bottom, left, right]
+  if (!edges.every((edge) => Number.isInteger(edge) && edge >= 0 && edge <= side) || top > bottom || left > right)
+    throw new AutoprogError(
+      'CONFIG',
+      expected(`whole pixels from 0 to ${side} with top <= bottom and left <= right`, 'mix.box', edges),
+    )
+  values.set([1, 1 - ((bottom - top) * (right - left)) / (side * side), ...edges])
+  return values
+}
+
+/** Checks the boxes (B, 4: top, left, height, width) of images of `side` x `side` pixels. */
+export function checkErase(erase: Int32Array, batch: number, side: number): void {
+  if (!(erase instanceof Int32Array) || erase.length !== 4 * batch)
+    throw new AutoprogError('SHAPE', expected(`an Int32Array of length ${4 * batch} (batch, 4)`, 'erase', erase))
+  for (let image = 0; image < batch; image++) {
+    const box = [...erase.subarray(4 * image, 4 * image + 4)]
+    const [top, left, height, width] = box as [number, number, number, number]
+    if (box.some((value) => value < 0) || top + height > side || left + width > side)
+      throw new AutoprogError(
+        'CONFIG',
+        expected(`[top, left, height, width] within ${side} x ${side} pixels`, `erase of image ${image}`, box),
+      )
+  }
+}

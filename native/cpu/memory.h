@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cstddef>
+
+namespace autoprog::cpu {
+
+// A page-aligned block of zeros; pages that are never touched cost nothing. Throws MEMORY when the system refuses.
+std::byte* allocateMemory(size_t bytes);
+void releaseMemory(std::byte* block, size_t bytes) noexcept;
+
+}  // namespace autoprog::cpu

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <vector>
+
+#include "ops/ops.h"
+
+// Every op on the GPU, one group per file of this folder.
+namespace autoprog::cuda {
+
+std::vector<Implementation> images();
+std::vector<Implementation> erase();
+std::vector<Implementation> mix();
+std::vector<Implementation> patches();
+std::vector<Implementation> tokens();
+std::vector<Implementation> linear();
+std::vector<Implementation> layerNorm();
+std::vector<Implementation> attention();
+std::vector<Implementation> keepScale();
+std::vector<Implementation> crossEntropy();
+std::vector<Implementation> optimizer();
+std::vector<Implementation> add();
+std::vector<Implementation> cast();
+
+}  // namespace autoprog::cuda

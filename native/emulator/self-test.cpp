@@ -1,0 +1,278 @@
+// What the emulator has to get right and to find. `self-test NAME` runs one of the tests below; it prints "ok" or what
+// is wrong. test/native/emulator.test.ts runs them all, in an ordinary build and under AddressSanitizer.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cuda/elements.h"
+#include "emulator/cublasLt.h"
+#include "emulator/planted.h"
+
+namespace {
+
+using namespace autoprog::cuda;
+
+cudaStream_t stream() {
+  static cudaStream_t made = [] {
+    cudaStream_t stream = nullptr;
+    cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+    return stream;
+  }();
+  return made;
+}
+
+template <typename T>
+class Memory {
+ public:
+  explicit Memory(size_t count) {
+    void* memory = nullptr;
+    check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
+    data_ = static_cast<T*>(memory);
+  }
+  ~Memory() { cudaFree(data_); }
+  T* data() { return data_; }
+  T& operator[](size_t i) { return data_[i]; }
+
+ private:
+  T* data_;
+};
+
+// The message of what is thrown, or "nothing".
+std::string thrown(const std::function<void()>& work) {
+  try {
+    work();
+    return "nothing";
+  } catch (const std::exception& error) {
+    emulator::reset();
+    return error.what();
+  }
+}
+
+template <bool barriers>
+int wrongSums() {
+  Memory<float> x(128), y(1);
+  for (size_t i = 0; i < 128; i++) x[i] = static_cast<float>(i);
+  int wrong = 0;
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    emulator::setSeed(seed);
+    launch("sum", stream(), {1, 128, 128 * sizeof(float)}, planted::sumKernel<barriers>, x.data(), y.data());
+    wrong += y[0] != 128 * 127 / 2;
+  }
+  return wrong;
+}
+
+template <typename T>
+struct Matrices {
+  Memory<T> a{256}, b{256};
+  Memory<float> c{128};
+  explicit Matrices() {
+    for (int i = 0; i < 256; i++) {
+      a[static_cast<size_t>(i)] = fromFloat<T>(static_cast<float>(i * 7 % 23 - 11));
+      b[static_cast<size_t>(i)] = fromFloat<T>(static_cast<float>(i * 5 % 19 - 9));
+    }
+  }
+  // How far c is from a b; b is (columns, k) where `transposed`, else (k, 16).
+  float error(bool transposed) {
+    float worst = 0;
+    for (int row = 0; row < 16; row++)
+      for (int column = 0; column < 8; column++) {
+        float sum = 0;
+        for (int k = 0; k < 16; k++)
+          sum += toFloat(a[static_cast<size_t>(row * 16 + k)]) *
+                 toFloat(b[static_cast<size_t>(transposed ? column * 16 + k : k * 16 + column)]);
+        const float difference = std::fabs(sum - c[static_cast<size_t>(row * 8 + column)]);
+        worst = difference <= worst ? worst : difference;  // NaN counts
+      }
+    return worst;
+  }
+};
+
+template <typename T>
+std::string products() {
+  Matrices<T> m;
+  const Shape shape{1, 32, 512 * sizeof(T)};
+  launch("product", stream(), shape, planted::productKernel<T, false>, m.a.data(), m.b.data(), m.c.data());
+  if (m.error(true) != 0) return "the product is wrong";
+  launch("product", stream(), shape, planted::productKernel<T, true>, m.a.data(), m.b.data(), m.c.data());
+  if (m.error(true) == 0) return "the wrong fragment was not seen";
+  launch("product", stream(), shape, planted::copiedProductKernel<T, true>, m.a.data(), m.b.data(), m.c.data());
+  if (m.error(false) != 0) return "the product of copies is wrong";
+  launch("product", stream(), shape, planted::copiedProductKernel<T, false>, m.a.data(), m.b.data(), m.c.data());
+  if (m.error(false) == 0) return "the missing wait was not seen";
+  return "ok";
+}
+
+// Against the compiler's own type for f16; for bf16 by looking for the nearer neighbour.
+std::string rounding() {
+  const auto same = [](float a, float b) { return std::memcmp(&a, &b, 4) == 0 || (std::isnan(a) && std::isnan(b)); };
+  for (uint32_t bits = 0; bits < 65536; bits++) {
+    _Float16 half;
+    const auto word = static_cast<uint16_t>(bits);
+    std::memcpy(&half, &word, 2);
+    const float value = autoprog::fromFloat16(word);
+    if (!same(value, static_cast<float>(half))) return "f16 " + std::to_string(bits) + " widens wrongly";
+    if (!std::isnan(value) && autoprog::toFloat16(value) != word) return "f16 does not survive";
+    if (std::isnan(value) && !std::isnan(autoprog::fromFloat16(autoprog::toFloat16(value)))) return "a NaN is lost";
+    // Neighbours of every value, ties included.
+    const float next = autoprog::fromFloat16(static_cast<uint16_t>(word + 1));
+    if (std::isnan(value) || std::isnan(next) || std::isinf(value) || std::isinf(next)) continue;
+    for (float at : {0.25f, 0.5f, 0.75f}) {
+      const float between = value + (next - value) * at;
+      const auto expected = static_cast<_Float16>(between);
+      if (!same(autoprog::fromFloat16(autoprog::toFloat16(between)), static_cast<float>(expected)))
+        return "f16 rounds " + std::to_string(between) + " wrongly";
+    }
+  }
+  for (uint32_t bits = 0; bits < 65535; bits++) {
+    const float value = autoprog::fromBfloat16(static_cast<uint16_t>(bits));
+    const float next = autoprog::fromBfloat16(static_cast<uint16_t>(bits + 1));
+    if (!std::isfinite(value) || !std::isfinite(next)) continue;
+    if (autoprog::toBfloat16(value) != bits) return "bf16 does not survive";
+    const double middle = (static_cast<double>(value) + next) / 2;
+    const auto tie = static_cast<float>(middle);
+    const auto even = static_cast<uint16_t>(bits % 2 == 0 ? bits : bits + 1);
+    if (static_cast<double>(tie) == middle && autoprog::toBfloat16(tie) != even) return "a tie does not go to even";
+    const float above = std::nextafterf(tie, next), below = std::nextafterf(tie, value);
+    if (autoprog::toBfloat16(above) != bits + 1 || autoprog::toBfloat16(below) != bits) return "bf16 rounds wrongly";
+  }
+  if (!std::isinf(autoprog::fromFloat16(autoprog::toFloat16(65520.0f)))) return "f16 does not overflow";
+  if (autoprog::fromFloat16(autoprog::toFloat16(65519.0f)) != 65504.0f) return "f16 overflows too soon";
+  return "ok";
+}
+
+std::string capture() {
+  Memory<float> x(32), y(32);
+  const auto twice = [&] { launch("twice", stream(), {1, 32}, planted::tileKernel<false>, x.data(), y.data(), 32); };
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  for (size_t i = 0; i < 32; i++) x[i] = 1, y[i] = 0;
+  check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  twice();
+  check(cudaStreamEndCapture(stream(), &graph), "cudaStreamEndCapture");
+  check(cudaGraphInstantiate(&exec, graph, 0), "cudaGraphInstantiate");
+  if (y[0] != 0) return "a captured kernel has run";
+  for (float value : {3.0f, 4.0f}) {
+    x[5] = value;
+    check(cudaGraphLaunch(exec, stream()), "cudaGraphLaunch");
+    if (y[5] != 2 * value) return "a replay does not see changed memory";
+  }
+  cudaGraphExecDestroy(exec);
+  cudaGraphDestroy(graph);
+  // What would freeze a value of the host, or wait for what has not begun.
+  float host = 1;
+  void* memory = nullptr;
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  const std::vector<std::pair<const char*, std::function<cudaError_t()>>> forbidden = {
+      {"a copy from the host", [&] { return cudaMemcpyAsync(x.data(), &host, 4, cudaMemcpyHostToDevice, stream()); }},
+      {"a copy to the host", [&] { return cudaMemcpyAsync(&host, x.data(), 4, cudaMemcpyDeviceToHost, stream()); }},
+      {"another stream's event", [&] { return cudaStreamWaitEvent(stream(), event); }},
+      {"waiting", [&] { return cudaStreamSynchronize(stream()); }},
+      {"memory", [&] { return cudaMalloc(&memory, 4); }}};
+  for (const auto& [name, call] : forbidden) {
+    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    if (call() == cudaSuccess) return std::string(name) + " is allowed while capturing";
+    if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) return std::string(name) + " does not spoil the capture";
+  }
+  cudaEventDestroy(event);
+  return "ok";
+}
+
+std::string memory() {
+  emulator::setDeviceMemory(1 << 20);
+  void* first = nullptr;
+  void* second = nullptr;
+  if (cudaMalloc(&first, 1 << 19) != cudaSuccess) return "memory is refused";
+  if (cudaMalloc(&second, 1 << 20) != cudaErrorMemoryAllocation) return "memory has no end";
+  if (!std::isnan(*static_cast<float*>(first))) return "fresh memory is not poisoned";
+  cudaFree(first);
+  if (cudaMalloc(&second, 1 << 20) != cudaSuccess) return "freed memory is not free";
+  cudaFree(second);
+  return "ok";
+}
+
+// The same launch twice: a block's results must not depend on the order, which the seed draws.
+std::string warps() {
+  Memory<float> y(64);
+  const auto kernel = +[](float* y) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const float sum = warpSum(static_cast<float>(lane)), largest = warpMaximum(static_cast<float>(lane % 7));
+    const float down = __shfl_down_sync(kFullWarp, static_cast<float>(lane), 3);
+    const unsigned votes = __ballot_sync(kFullWarp, lane % 3 == 0);
+    const bool right = sum == 496 && largest == 6 && down == static_cast<float>(lane < 29 ? lane + 3 : lane) &&
+                       votes == 0x49249249u && __any_sync(kFullWarp, lane == 9) && !__all_sync(kFullWarp, lane == 9);
+    y[threadIdx.x] = right ? 1 : 0;
+  };
+  launch("warps", stream(), {1, 64}, kernel, y.data());
+  for (size_t i = 0; i < 64; i++)
+    if (y[i] != 1) return "thread " + std::to_string(i) + " has a wrong result";
+  return "ok";
+}
+
+const std::map<std::string, std::function<std::string()>> tests = {
+    {"barrier",
+     [] {
+       return "with barriers " + std::to_string(wrongSums<true>()) + " of 20 wrong, without " +
+              std::to_string(wrongSums<false>());
+     }},
+    {"f16", products<Half>},
+    {"bf16", products<Bfloat>},
+    {"rounding", rounding},
+    {"capture", capture},
+    {"memory", memory},
+    {"warps", warps},
+    {"edge",
+     [] {
+       Memory<float> x(100), y(100);
+       for (size_t i = 0; i < 100; i++) x[i] = 1;
+       launch("right edge", stream(), {4, 32}, planted::tileKernel<false>, x.data(), y.data(), 100);
+       launch("wrong edge", stream(), {4, 32}, planted::tileKernel<true>, x.data(), y.data(), 100);
+       return std::string("ok");
+     }},
+    {"divergent",
+     [] {
+       Memory<float> y(64);
+       return thrown([&] { launch("divergent", stream(), {1, 64}, planted::divergentKernel, y.data()); });
+     }},
+    {"mixed",
+     [] {
+       Memory<float> y(32);
+       return thrown([&] { launch("mixed", stream(), {1, 32}, planted::mixedKernel, y.data()); });
+     }},
+    {"unwritten",
+     [] {
+       Memory<float> x(32), y(32);
+       return thrown([&] {
+         launch("unwritten", stream(), {1, 32}, planted::unwrittenKernel, x.data(), y.data());
+         check(emulator::expectWritten(stream(), "copy", {{y.data(), 32 * sizeof(float), true}}), "copy");
+       });
+     }},
+    {"shared",
+     [] {
+       Memory<float> y(32);
+       return thrown([&] { launch("greedy", stream(), {1, 32, 300 * 1024}, planted::mixedKernel, y.data()); });
+     }},
+    {"cost",
+     [] {
+       char text[64];
+       std::snprintf(text, sizeof(text), "%.1f ns for a fiber to pass on", emulator::switchNanoseconds());
+       return std::string(text);
+     }},
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const auto test = count == 2 ? tests.find(arguments[1]) : tests.end();
+  if (test == tests.end()) {
+    for (const auto& [name, run] : tests) std::puts(name.c_str());
+    return 2;
+  }
+  std::puts(test->second().c_str());
+  cudaStreamDestroy(stream());
+  return 0;
+}

@@ -1,0 +1,52 @@
+// `npm run test:emulated [-- path…]`: builds the addon with the CUDA backend compiled for the host, and runs on it the
+// tests that any device has to pass, or those whose path contains one of the arguments. --build only builds; --sanitize
+// does both under AddressSanitizer; --list names the tests. Needs CMake, a C++ compiler and Boost.Context (apt-get install libboost-context-dev).
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+
+const require = createRequire(import.meta.url)
+const given = process.argv.slice(2)
+const sanitize = given.includes('--sanitize')
+const paths = given.filter((argument) => !argument.startsWith('--'))
+const folder = join('build', sanitize ? 'emulator-sanitized' : 'emulator')
+const headers = [require('node-api-headers').include_dir, require('node-addon-api').include_dir]
+// Not test/native/boundary: hostile programs read what nobody has written, which the emulator refuses once and for all.
+const deviceTests = [
+  ...readdirSync('test/ops').map((name) => `test/ops/${name}`),
+  'test/models/vit.test.ts',
+  'test/training/session.test.ts',
+  'test/training/mixing.test.ts',
+  'test/training/precision.test.ts',
+  'test/training/device.test.ts',
+  'test/training/device-memory.test.ts',
+  'test/training/lifetime.test.ts',
+  'test/native/failure.test.ts',
+].filter((path) => path.endsWith('.test.ts'))
+if (given.includes('--list')) {
+  console.log(deviceTests.join('\n'))
+  process.exit()
+}
+
+function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, ...env } })
+  if (error) console.error(`${command}: ${error.message}`)
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+run('cmake', [
+  ...['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release', '-DAUTOPROG_EMULATOR=ON'],
+  ...[`-DAUTOPROG_SANITIZE=${sanitize ? 'ON' : 'OFF'}`, `-DCMAKE_JS_INC=${headers.join(';')}`],
+])
+run('cmake', ['--build', folder, '--parallel', String(availableParallelism())])
+if (!given.includes('--build'))
+  run(process.execPath, ['--import', 'tsx', 'scripts/test.mjs', ...(paths.length > 0 ? paths : deviceTests)], {
+    AUTOPROG_ADDON: join(process.cwd(), folder, 'autoprog.node'),
+    AUTOPROG_DEVICE: 'cuda-emulated',
+    ...(sanitize && {
+      LD_PRELOAD: spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout.trim(),
+      ASAN_OPTIONS: 'detect_leaks=0',
+    }),
+  })

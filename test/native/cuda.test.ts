@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { describe, test } from 'node:test'
+
+// The CUDA backend as nvcc compiles it, on machines without a GPU: what the compiler says of it, and that the addon loads.
+const require = createRequire(import.meta.url)
+const folder = join('build', 'cuda')
+const include = [process.env.AUTOPROG_CUBLAS_INCLUDE, '/usr/local/cuda/include'].find(
+  (place) => place && existsSync(join(place, 'cublasLt.h')),
+)
+
+function missing(): string | false {
+  if (spawnSync('nvcc', ['--version']).status !== 0) return 'nvcc is missing'
+  if (include === undefined) return "cuBLASLt's header is missing: name its folder in AUTOPROG_CUBLAS_INCLUDE"
+  return spawnSync('cmake', ['--version']).status !== 0 && 'CMake is missing'
+}
+
+/** Builds the addon for two architectures, warnings as errors; returns what the assembler reported. */
+function build(): string {
+  const headers = [require('node-api-headers').include_dir, require('node-addon-api').include_dir]
+  const options = [
+    '-DCMAKE_BUILD_TYPE=Release',
+    `-DCMAKE_JS_INC=${headers.join(';')}`,
+    '-DCMAKE_CUDA_ARCHITECTURES=80;90',
+    '-DAUTOPROG_CUDA=ON',
+  ]
+  const flags = '-DCMAKE_CUDA_FLAGS=-Xptxas -v -Werror all-warnings'
+  const run = (args: readonly string[]) => {
+    const { status, stdout, stderr } = spawnSync('cmake', args, {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+      env: { ...process.env, AUTOPROG_CUBLAS_INCLUDE: include },
+    })
+    assert.equal(status, 0, `${stdout}\n${stderr}`.slice(-4000))
+    return stdout + stderr
+  }
+  run(['-S', '.', '-B', folder, ...options, flags])
+  return run(['--build', folder, '--clean-first', '--parallel', String(availableParallelism())])
+}
+
+describe('the CUDA backend', { skip: missing() }, async () => {
+  const report = missing() ? '' : build()
+  const entries = [
+    ...report.matchAll(
+      /Compiling entry function '(\w+)' for '(sm_\d+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores/g,
+    ),
+  ]
+
+  test('attention and layer norm keep to their registers', () => {
+    const watched = entries.filter(([, name]) => /AttentionKernel|attention|GradientKernelI|normKernel/i.test(name!))
+    assert.ok(watched.length >= 40, `only ${watched.length} kernels found`)
+    for (const [, name, architecture, stack, spills] of watched)
+      assert.deepEqual([stack, spills], ['0', '0'], `${name} for ${architecture}: stack frame and spills in bytes`)
+  })
+
+  test('attention uses tensor cores and asynchronous copies', {
+    skip: spawnSync('cuobjdump', ['--version']).status !== 0 && 'cuobjdump is missing',
+  }, () => {
+    const object = join(folder, 'CMakeFiles/kernels.dir/native/cuda/attention.cu.o')
+    const code = execFileSync('cuobjdump', ['--dump-sass', object], { encoding: 'utf8', maxBuffer: 2 ** 29 })
+    for (const instruction of ['HMMA.16816.F32 ', 'HMMA.16816.F32.BF16', 'LDSM.16.M88.4', 'LDSM.16.MT88.4', 'LDGSTS'])
+      assert.ok(code.includes(instruction), `${instruction} is missing`)
+  })
+
+  test('the addon loads without a driver, and says what a GPU lacks', {
+    skip: existsSync('/dev/nvidia0') && 'there is a GPU',
+  }, () => {
+    const script = `
+      const addon = require(${JSON.stringify(join(process.cwd(), folder, 'autoprog.node'))})
+      console.log(addon.kinds().join())
+      try { addon.openDevice('cuda', 0, 1) } catch (error) { console.log(error.code, error.message) }`
+    const lines = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' }).split('\n')
+    assert.equal(lines[0], 'cpu,cuda')
+    assert.match(lines[1]!, /^DEVICE No GPU can be used: .*driver/)
+  })
+
+  const libraries = include && ['lib', 'lib64'].map((name) => join(dirname(include), name)).find(existsSync)
+  test('cuBLASLt itself has every function that is used, and one of them answers', {
+    skip: libraries === undefined && 'only the header of cuBLASLt is there',
+  }, () => {
+    const scratch = mkdtempSync(join(tmpdir(), 'autoprog-cublas-'))
+    try {
+      const source = join(scratch, 'open.cpp')
+      writeFileSync(
+        source,
+        `#include <cstdio>
+        #include "cuda/libraries.h"
+        int main() { std::printf("%zu", autoprog::cuda::openCublasLt().getVersion()); }`,
+      )
+      const program = join(scratch, 'open')
+      const files = [source, 'native/cuda/libraries.cpp', '-o', program]
+      execFileSync('nvcc', ['-std=c++20', '-Inative', `-I${include}`, ...files, '-ldl'], { stdio: 'pipe' })
+      const env = { ...process.env, AUTOPROG_CUDA_LIBRARIES: libraries }
+      assert.ok(Number(execFileSync(program, { encoding: 'utf8', env })) >= 120_000)
+    } finally {
+      rmSync(scratch, { recursive: true })
+    }
+  })
+})

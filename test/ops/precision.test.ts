@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import type { Graph } from '../../lib/graph/graph.js'
+import type { Tensor } from '../../lib/graph/tensor.js'
+import {
+  attention,
+  classAttention,
+  layerNorm,
+  linear,
+  linearGelu,
+  patches,
+  residualNorm,
+  selectToken,
+  tokens,
+} from '../../lib/ops/index.js'
+import { openTestDevice } from '../device.js'
+import { relativeError } from '../golden.js'
+import type { OpCase, OpInput } from './harness.js'
+import { randomValues, runCase } from './harness.js'
+
+const device = await openTestDevice()
+after(() => device.close())
+
+let seed = 300
+const activation = (...shape: number[]): OpInput => ({ shape, values: randomValues(shape, seed++) })
+const parameter = (...shape: number[]): OpInput => ({
+  shape,
+  values: randomValues(shape, seed++, 0.5),
+  parameter: true,
+})
+
+// Attention's inputs and outputs pass through a linear layer each, as they do in a network, so that they are held in 16
+// bits: its own operands would stay f32 where they are the program's.
+const attentionCase = (batch: number, count: number, heads: number, size: number): OpCase => ({
+  name: `attention, ${count} tokens, ${heads} heads of ${size}`,
+  inputs: { x: activation(batch, count, 8), qkv: parameter(3 * heads * size, 8) },
+  build: (graph, { x, qkv }) => ({ y: attention(graph, linear(graph, x!, qkv!), heads) }),
+})
+
+const cases: OpCase[] = [
+  attentionCase(2, 1, 1, 32),
+  attentionCase(2, 5, 2, 64),
+  attentionCase(1, 50, 2, 32),
+  attentionCase(1, 101, 1, 64),
+  attentionCase(1, 197, 1, 32),
+  attentionCase(2, 20, 2, 12), // a head size of the plain kernels
+  {
+    name: 'class attention',
+    inputs: { x: activation(2, 70, 8), q: parameter(64, 8), kv: parameter(128, 8) },
+    build: (graph, { x, q, kv }) => {
+      const query = linear(graph, selectToken(graph, x!), q!)
+      return { y: classAttention(graph, query, linear(graph, x!, kv!), 2) }
+    },
+  },
+  {
+    name: 'an MLP with its norms',
+    inputs: {
+      x: activation(2, 9, 24),
+      ...{ g1: parameter(24), b1: parameter(24), g2: parameter(24), b2: parameter(24) },
+      ...{ w1: parameter(40, 24), c1: parameter(40), w2: parameter(24, 40), c2: parameter(24), head: parameter(6, 24) },
+    },
+    build: (graph: Graph, t: Readonly<Record<string, Tensor>>) => {
+      const h = linearGelu(graph, layerNorm(graph, t.x!, t.g1!, t.b1!, 1e-6), t.w1!, t.c1!)
+      const branch = linear(graph, h, t.w2!, t.c2!)
+      const { sum, y } = residualNorm(graph, t.x!, branch, t.g2!, t.b2!, 1e-6)
+      return { sum, y: linear(graph, y, t.head!) }
+    },
+  },
+  {
+    name: 'patch embedding',
+    inputs: {
+      images: activation(2, 8, 12, 3),
+      weight: parameter(10, 3, 4, 4),
+      bias: parameter(10),
+      classToken: parameter(1, 1, 10),
+      position: parameter(7, 10),
+    },
+    build: (graph, { images, weight, bias, classToken, position }) => ({
+      y: tokens(graph, linear(graph, patches(graph, images!, 4), weight!, bias!), classToken!, position!),
+    }),
+  },
+]
+
+describe('ops in reduced precision', () => {
+  for (const opCase of cases)
+    for (const [low, roundoff] of [
+      ['bf16', 2 ** -8],
+      ['f16', 2 ** -11],
+    ] as const)
+      test(`${opCase.name}, ${low}`, async () => {
+        const { outputs } = await runCase(device, opCase)
+        const seeds = Object.fromEntries(
+          Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 900 + index)]),
+        )
+        const full = await runCase(device, opCase, seeds)
+        const lowered = await runCase(device, opCase, seeds, low)
+        // A few roundings of half a unit each on the way, of which the largest count: 4 units bound what was seen.
+        for (const side of ['outputs', 'gradients'] as const)
+          for (const [key, wanted] of Object.entries(full[side])) {
+            const error = relativeError(lowered[side][key]!, wanted)
+            assert.ok(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
+          }
+        assert.notDeepEqual(lowered.outputs, full.outputs)
+      })
+})

@@ -48,6 +48,15 @@ interface Addon {
   writeArena(session: SessionHandle, arena: number, byteOffset: number, values: TypedArray): Promise<void>
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
   operations(device: DeviceHandle): { name: string; attributes: string[] }[]
+  transformImages(
+    sources: readonly { pixels: Uint8Array; height: number; width: number }[],
+    channels: number,
+    plans: readonly Float64Array[],
+    height: number,
+    width: number,
+    target: Uint8Array,
+    offset: number,
+  ): Promise<void>
   drawPhilox(...words: [number, number, number, number, number, number]): number[]
 }
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "binding/convert.h"
+#include "binding/images.h"
 #include "cpu/engine.h"
 #ifdef AUTOPROG_CUDA
 #include "cuda/engine.h"
@@ -462,6 +463,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("measureGemm", guarded<measureGemm>);
   add("operations", guarded<operations>);
   add("drawPhilox", guarded<drawPhilox>);
+  add("transformImages", guarded<transformImages>);
   return exports;
 }
 

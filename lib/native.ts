@@ -56,7 +56,7 @@ interface Addon {
     width: number,
     target: Uint8Array,
     offset: number,
-  ): Promise<void>
+  ): Promise<number>
   drawPhilox(...words: [number, number, number, number, number, number]): number[]
 }
 

@@ -1,9 +1,12 @@
-/** The pixels of one batch: copied from memory where the split is uniform, decoded at the size of the step otherwise. */
-import { AutoprogError, expected } from '../errors.js'
+/** The pixels of one batch: copied from memory for the device to crop, or transformed on the host. */
+import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
 import { forEachConcurrently, yieldToEventLoop } from './concurrent.js'
 import type { Image, Split } from './dataset.js'
-import { decodingLanes } from './decode.js'
+import { type ImageOp, transformImages } from './image-ops.js'
+import type { Sample } from './sampler.js'
+import type { Augmentation, Evaluation, Strength } from './transform.js'
+import { evaluationPlan, isForDevice, shiftOf, trainingPlan } from './transform.js'
 
 export interface BatchPixels {
   /** (B, H, W, C) */
@@ -15,12 +18,31 @@ export interface BatchPixels {
   readonly labels: Int32Array
   /** The images really taken, (B): for a broken one, the index of the one that stands in for it. */
   readonly indices: Int32Array
+  /** (B, 3): top and left in [0, 2 pad] and flip (0 or 1), left to the device; undefined where nothing is. */
+  readonly crops?: Int32Array
+  /** Pixels of black around each image that `crops` refer to. */
+  readonly pad: number
+  /** Seconds of work on all threads together. */
+  readonly decodeSeconds: number
+  readonly transformSeconds: number
 }
 
-/** Fetches the images `indices`; asks for `sizeOf()` only where images are decoded for the occasion. */
-export type BatchReader = (indices: Int32Array, sizeOf: () => number, signal: AbortSignal) => Promise<BatchPixels>
+export interface ReadOptions {
+  /** Side of the images, in pixels; asked for only where the host transforms. */
+  readonly sizeOf: () => number
+  readonly strength: Partial<Strength>
+  readonly signal: AbortSignal
+}
+
+export type BatchReader = (sample: Sample, options: ReadOptions) => Promise<BatchPixels>
 
 export interface BatchReaderOptions {
+  readonly seed: number
+  /** Of training; evaluation where undefined. */
+  readonly augmentation: Augmentation | undefined
+  readonly evaluation: Evaluation
+  /** Images under way at a time. */
+  readonly workers: number
   /** Share of broken images above which reading throws DATA. */
   readonly maxBroken?: number
   readonly onBroken?: (message: string) => void
@@ -28,38 +50,121 @@ export interface BatchReaderOptions {
 
 export function createBatchReader(split: Split, options: BatchReaderOptions): BatchReader {
   const { uniform, pixels } = split
+  const { augmentation, evaluation } = options
   const broken = createBrokenImages(split.length, options.maxBroken)
-  if (uniform !== undefined && pixels !== undefined) {
-    return (indices) => gather({ ...uniform, pixels: (index) => pixels.call(split, index) }, split.labels, indices)
-  }
-  const loadGood = createSubstitutingLoad(split, broken, options.onBroken)
-  return async (indices, sizeOf, signal) => {
-    const size = sizeOf()
-    const loaded: Loaded[] = []
-    await forEachConcurrently(indices.length, decodingLanes, async (i) => {
-      signal.throwIfAborted()
-      loaded[i] = await loadGood(indices[i]!, size)
-    })
-    return assemble(split, loaded, size)
+  if (uniform === undefined || pixels === undefined) return decodingReader(split, broken, options)
+  const memory: Memory = { ...uniform, labels: split.labels, pixels: (index) => pixels.call(split, index) }
+  const square = uniform.width === uniform.height
+  const forDevice = augmentation === undefined ? evaluation.fraction === 1 : isForDevice(augmentation)
+  return square && forDevice ? copyingReader(memory, options) : transformingReader(memory, options)
+}
+
+/** Decoded images of one size. */
+interface Memory {
+  readonly height: number
+  readonly width: number
+  readonly labels: Int32Array
+  pixels(index: number): Uint8Array
+}
+
+const channelsOf = ({ height, width, pixels }: Memory): 1 | 3 => (pixels(0).length === height * width ? 1 : 3)
+
+const labelsOf = (labels: Int32Array, indices: Int32Array) => indices.map((index) => labels[index]!)
+
+/** Copies images side by side, with a pause every four megabytes. */
+function copyingReader(memory: Memory, { seed, augmentation }: BatchReaderOptions): BatchReader {
+  const { height, width, labels, pixels } = memory
+  const channels = channelsOf(memory)
+  const stride = height * width * channels
+  const perPause = Math.max(1, Math.floor(2 ** 22 / stride))
+  const cropsOf = ({ samples, epoch }: Sample, { pad, flip }: Augmentation) =>
+    Int32Array.from(
+      samples.flatMap((sample) => {
+        const { top, left, flipped } = shiftOf({ pad, flip }, { seed, epoch, sample })
+        return [top, left, flipped]
+      }),
+    )
+  return async (sample) => {
+    const { indices } = sample
+    const images = new Uint8Array(indices.length * stride)
+    for (let i = 0; i < indices.length; i++) {
+      if (i % perPause === perPause - 1) await yieldToEventLoop()
+      images.set(pixels(indices[i]!), i * stride)
+    }
+    const crops = augmentation && { crops: cropsOf(sample, augmentation) }
+    const pad = augmentation?.pad ?? 0
+    const seconds = { decodeSeconds: 0, transformSeconds: 0 }
+    return { images, height, width, channels, labels: labelsOf(labels, indices), indices, ...crops, pad, ...seconds }
   }
 }
 
-/** Copies the images of a uniform split side by side, with a pause every four megabytes. */
-async function gather(
-  source: { height: number; width: number; pixels: (index: number) => Uint8Array },
-  allLabels: Int32Array,
-  indices: Int32Array,
-): Promise<BatchPixels> {
-  const { height, width, pixels } = source
-  const stride = pixels(0).length
-  const perPause = Math.max(1, Math.floor(2 ** 22 / stride))
-  const images = new Uint8Array(indices.length * stride)
-  for (let i = 0; i < indices.length; i++) {
-    if (i % perPause === perPause - 1) await yieldToEventLoop()
-    images.set(pixels(indices[i]!), i * stride)
+function plannerOf({ seed, augmentation, evaluation }: BatchReaderOptions) {
+  return (picture: { width: number; height: number }, size: number, sample: Sample, i: number, options: ReadOptions) =>
+    augmentation === undefined
+      ? evaluationPlan(picture, size, evaluation)
+      : trainingPlan(picture, size, augmentation, options.strength, {
+          seed,
+          epoch: sample.epoch,
+          sample: sample.samples[i]!,
+        })
+}
+
+/** Images of one call into the addon, where each is small. */
+const chunk = 16
+
+/** Transforms images that lie decoded in memory. */
+function transformingReader(memory: Memory, options: BatchReaderOptions): BatchReader {
+  const { height, width, labels, pixels } = memory
+  const channels = channelsOf(memory)
+  const planOf = plannerOf(options)
+  return async (sample, read) => {
+    const { indices } = sample
+    const size = read.sizeOf()
+    const images = new Uint8Array(indices.length * size * size * channels)
+    let transformSeconds = 0
+    await forEachConcurrently(Math.ceil(indices.length / chunk), options.workers, async (part) => {
+      read.signal.throwIfAborted()
+      const sources: Image[] = []
+      const plans: ImageOp[][] = []
+      for (let i = part * chunk; i < Math.min(indices.length, (part + 1) * chunk); i++) {
+        sources.push({ pixels: pixels(indices[i]!), height, width, channels })
+        plans.push(planOf(memory, size, sample, i, read))
+      }
+      const offset = part * chunk * size * size * channels
+      const side = { height: size, width: size }
+      transformSeconds += await transformImages(sources, channels, plans, side, images, offset)
+    })
+    const found = { labels: labelsOf(labels, indices), indices, pad: 0 }
+    return { images, height: size, width: size, channels, ...found, decodeSeconds: 0, transformSeconds }
   }
-  const channels = stride === height * width ? 1 : 3
-  return { images, height, width, channels, labels: indices.map((index) => allLabels[index]!), indices }
+}
+
+/** Decodes images for the occasion. */
+function decodingReader(split: Split, broken: BrokenImages, options: BatchReaderOptions): BatchReader {
+  const loadGood = createSubstitutingLoad(split, broken, options.onBroken)
+  const planOf = plannerOf(options)
+  return async (sample, read) => {
+    const size = read.sizeOf()
+    const indices = Int32Array.from(sample.indices)
+    let images: Uint8Array | undefined
+    let channels: 1 | 3 = 3
+    let [decodeSeconds, transformSeconds] = [0, 0]
+    await forEachConcurrently(indices.length, options.workers, async (i) => {
+      read.signal.throwIfAborted()
+      const begun = performance.now()
+      const { index, image } = await loadGood(indices[i]!)
+      decodeSeconds += (performance.now() - begun) / 1000
+      indices[i] = index
+      channels = image.channels
+      const stride = size * size * channels
+      images ??= new Uint8Array(indices.length * stride)
+      const plan = planOf(image, size, sample, i, read)
+      const side = { height: size, width: size }
+      transformSeconds += await transformImages([image], channels, [plan], side, images, i * stride)
+    })
+    const found = { labels: labelsOf(split.labels, indices), indices, pad: 0 }
+    return { images: images!, height: size, width: size, channels, ...found, decodeSeconds, transformSeconds }
+  }
 }
 
 interface Loaded {
@@ -67,28 +172,12 @@ interface Loaded {
   readonly image: Image
 }
 
-function assemble(split: Split, loaded: readonly Loaded[], size: number): BatchPixels {
-  const channels = loaded[0]!.image.channels
-  const stride = size * size * channels
-  const images = new Uint8Array(loaded.length * stride)
-  loaded.forEach(({ image, index }, i) => {
-    if (image.pixels.length !== stride) {
-      const subject = `the image ${split.nameOf(index)}`
-      throw new AutoprogError('DATA', expected(`${size} x ${size} x ${channels} values`, subject, image.pixels))
-    }
-    images.set(image.pixels, i * stride)
-  })
-  const indices = Int32Array.from(loaded, ({ index }) => index)
-  const labels = indices.map((index) => split.labels[index]!)
-  return { images, height: size, width: size, channels, labels, indices }
-}
-
 /** Loads an image or, where it is broken, the one that stands in for it. */
 function createSubstitutingLoad(split: Split, broken: BrokenImages, onBroken: BatchReaderOptions['onBroken']) {
-  const loadUnlessBroken = async (index: number, size: number): Promise<Image | undefined> => {
+  const loadUnlessBroken = async (index: number): Promise<Image | undefined> => {
     if (broken.has(index)) return undefined
     try {
-      return await split.load(index, size)
+      return await split.load(index)
     } catch (error) {
       if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
       if (!broken.has(index)) onBroken?.(`${error.message}; another image stands in for it`)
@@ -98,11 +187,11 @@ function createSubstitutingLoad(split: Split, broken: BrokenImages, onBroken: Ba
     }
   }
 
-  return async (index: number, size: number): Promise<Loaded> => {
-    const image = await loadUnlessBroken(index, size)
+  return async (index: number): Promise<Loaded> => {
+    const image = await loadUnlessBroken(index)
     if (image !== undefined) return { index, image }
     for (const candidate of substitutes(index, split.labels)) {
-      const substitute = await loadUnlessBroken(candidate, size)
+      const substitute = await loadUnlessBroken(candidate)
       if (substitute !== undefined) return { index: candidate, image: substitute }
     }
     throw new AutoprogError('DATA', `None of the ${split.length} images can be read`)

@@ -16,10 +16,10 @@ export interface Split {
   /** Size of every image where all are alike and held in memory; then no decoding is ever needed. */
   readonly uniform: { readonly height: number; readonly width: number } | undefined
   /**
-   * The image `index`, decoded, at its own size unless `size` is given: then scaled to cover size x size and centre-cropped.
+   * The image `index`, decoded, at its own size.
    * Rejects with IMAGE where this one image is broken; the loader then takes another in its place.
    */
-  load(index: number, size?: number): Promise<Image>
+  load(index: number): Promise<Image>
   /** The pixels of image `index` without a copy, where `uniform` is given. */
   pixels?(index: number): Uint8Array
   /** How to name image `index` to a human: a path, or a member of an archive. */

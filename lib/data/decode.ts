@@ -3,6 +3,10 @@ import sharp, { type Sharp } from 'sharp'
 import { AutoprogError } from '../errors.js'
 import type { Image } from './dataset.js'
 
+// Images are decoded side by side, each on one thread, and none is asked for twice.
+sharp.concurrency(1)
+sharp.cache(false)
+
 /** How many images are decoded side by side: enough to keep libuv's four threads busy while others are being read. */
 export const decodingLanes = 8
 
@@ -16,8 +20,6 @@ export interface DecodeOptions {
   /** How an error names the image. */
   readonly name: string
   readonly channels: 1 | 3
-  /** Scale to cover size x size (bicubic, antialiased) and crop the centre. */
-  readonly size?: number | undefined
 }
 
 /**
@@ -31,13 +33,6 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions): Pr
     if (harmlessWarning.test(String(cause))) return decodeLeniently(bytes, options)
     throw brokenImage(options.name, cause)
   }
-}
-
-/** Scales a decoded image to cover size x size and crops the centre. */
-export async function resizeImage(image: Image, size: number): Promise<Image> {
-  const { pixels, height, width, channels } = image
-  if (height === size && width === size) return image
-  return decode(sharp(pixels, { raw: { width, height, channels } }), { channels, size })
 }
 
 /** The error of one image that cannot be read or decoded. */
@@ -57,10 +52,8 @@ async function decodeLeniently(bytes: Uint8Array, options: DecodeOptions): Promi
   }
 }
 
-async function decode(pipeline: Sharp, { channels, size }: Omit<DecodeOptions, 'name'>): Promise<Image> {
-  // 'cubic' is Catmull-Rom, a = -0.5, as PIL's bicubic.
-  const scaled = size === undefined ? pipeline : pipeline.resize(size, size, { fit: 'cover', kernel: 'cubic' })
-  const { data, info } = await scaled
+async function decode(pipeline: Sharp, { channels }: DecodeOptions): Promise<Image> {
+  const { data, info } = await pipeline
     .removeAlpha()
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })

@@ -2,7 +2,7 @@
 import { draw, Purpose, toUnit } from '../random.js'
 
 /** Which of a sample's streams: what one use draws never shifts what another draws. */
-export const Use = { crop: 0, recolour: 1, erase: 2 } as const
+export const Use = { crop: 0, recolour: 1, erase: 2, flip: 3 } as const
 export type Use = (typeof Use)[keyof typeof Use]
 
 const streams = 4

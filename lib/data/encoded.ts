@@ -29,9 +29,9 @@ export async function encodedSplit(
   options: EncodedOptions = {},
 ): Promise<{ split: Split; notices: string[] }> {
   const { labels, channels, nameOf, read } = images
-  const load = async (index: number, size?: number) => {
+  const load = async (index: number) => {
     checkIndex(index, labels.length)
-    return decodeImage(await read(index), { name: nameOf(index), channels, size })
+    return decodeImage(await read(index), { name: nameOf(index), channels })
   }
   const broken = createBrokenImages(labels.length, options.maxBroken)
   const decoded = await decodeAll(labels.length, load, broken, options)

@@ -93,8 +93,8 @@ function valuesOf(op: ImageOp): readonly number[] {
 
 /**
  * Carries out a plan for each source and writes the results, all of size.height x size.width, side by side to `target`
- * from byte `offset` on. Sources and target must not be changed or transferred meanwhile. Throws SHAPE where a plan does
- * not fit its source or its end.
+ * from byte `offset` on; gives the seconds of work. Sources and target must not be changed or transferred meanwhile.
+ * Throws SHAPE where a plan does not fit its source or its end.
  */
 export function transformImages(
   sources: readonly ImageSource[],
@@ -103,7 +103,7 @@ export function transformImages(
   size: { readonly height: number; readonly width: number },
   target: Uint8Array,
   offset = 0,
-): Promise<void> {
+): Promise<number> {
   const encoded = plans.map((plan) => Float64Array.from(plan.flatMap((op) => [kinds.indexOf(op.op), ...valuesOf(op)])))
   return native(() => addon().transformImages(sources, channels, encoded, size.height, size.width, target, offset))
 }

@@ -1,7 +1,6 @@
 /** A split whose images are all alike and held decoded in one array. */
 import { AutoprogError, expected } from '../errors.js'
-import type { Image, Split } from './dataset.js'
-import { resizeImage } from './decode.js'
+import type { Split } from './dataset.js'
 
 export interface InMemoryImages {
   /** (length, height, width, channels) */
@@ -26,10 +25,7 @@ export function inMemorySplit(images: InMemoryImages): Split {
     labels,
     uniform: { height, width },
     pixels: view,
-    async load(index, size) {
-      const image: Image = { pixels: view(index), height, width, channels }
-      return size === undefined ? image : resizeImage(image, size)
-    },
+    load: async (index) => ({ pixels: view(index), height, width, channels }),
     nameOf,
   }
 }

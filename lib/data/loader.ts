@@ -1,27 +1,20 @@
-/** Batches of 8-bit pixels, prepared ahead of the step that uses them; order and crops depend on the seed alone. */
+/** Batches of 8-bit pixels, prepared ahead of the step that uses them; all that is drawn depends on the seed alone. */
 import { AutoprogError, expected } from '../errors.js'
 import { Purpose } from '../random.js'
+import type { BatchPixels } from './batch.js'
 import { createBatchReader } from './batch.js'
+import { erasedBox } from './crops.js'
 import type { Split } from './dataset.js'
+import { drawsOf, Use } from './draws.js'
 import { prefetch } from './prefetch.js'
-import { type Augment, createSampler, type Sampler } from './sampler.js'
+import { createSampler, type Sample, type Sampler } from './sampler.js'
+import type { Augmentation, Evaluation, Strength } from './transform.js'
 
-export type { Augment } from './sampler.js'
-
-/** One batch. The device pads, crops and flips by `crops`, and resizes the images of uniform sets. */
-export interface Batch {
+/** One batch. Where `crops` are given the device pads, crops and flips by them, and resizes the images. */
+export interface Batch extends BatchPixels {
   readonly step: number
-  /** (B, H, W, C) */
-  readonly images: Uint8Array
-  readonly height: number
-  readonly width: number
-  readonly channels: 1 | 3
-  /** Class indices, (B). */
-  readonly labels: Int32Array
-  /** (B, 3): dy and dx in [0, 2 pad] pixels of the zero-padded image, flip (0 or 1). */
-  readonly crops: Int32Array
-  /** Which images of the split these are, (B). */
-  readonly indices: Int32Array
+  /** The box of each image that is to be erased (B, 4: top, left, height, width), height 0 for none; undefined where never. */
+  readonly erase?: Int32Array
   /** Seconds for which the consumer waited for this batch. */
   readonly waited: number
 }
@@ -31,8 +24,14 @@ export interface LoaderOptions {
   readonly seed: number
   /** A new order every epoch; false for evaluation. */
   readonly shuffle: boolean
-  /** Random crops and flips where shuffled; none if not given. */
-  readonly augment?: Augment | undefined
+  /** How training images are made where shuffled; evaluation images if not given. */
+  readonly augmentation?: Augmentation | undefined
+  /** How evaluation images are made; of whole pictures if not given. */
+  readonly evaluation?: Evaluation
+  /** Times that an image comes in a row; 1 if not given. */
+  readonly repeats?: number
+  /** Images decoded and transformed at a time; 4 if not given, as many as libuv has threads. */
+  readonly workers?: number
   /** Batches prepared while the consumer works on one; 2 if not given. */
   readonly prefetch?: number
   /** Leave out the incomplete batch at an epoch's end; as `shuffle` if not given. */
@@ -48,30 +47,32 @@ export interface BatchesOptions {
   readonly firstStep?: number
   /** How many batches; without it endless where shuffled, otherwise to the end of the first pass. */
   readonly steps?: number
-  /** Image size of a step in pixels. Not used for uniform sets, whose images come at their own size. */
+  /** Image size of a step in pixels. Not asked for where the device resizes. */
   sizeOf?(step: number): number | undefined
+  /** Strength of a step's augmentation; its own, without erasing, if not given. */
+  strengthOf?(step: number): Strength
   readonly signal?: AbortSignal | undefined
 }
 
 export interface Loader {
   readonly stepsPerEpoch: number
-  /** The padding that `crops` refer to: dy = dx = pad without a flip is the image as it is. */
-  readonly pad: number
   /** Throws the signal's reason on abort, DATA where too many images are broken. */
   batches(options?: BatchesOptions): AsyncIterable<Batch>
-  /** The same `count` batches at every call, with the same crops: what candidates are scored on. `sizeOf` counts from 0. */
-  fixedBatches(count: number, options?: Pick<BatchesOptions, 'sizeOf' | 'signal'>): AsyncIterable<Batch>
+  /** The same `count` batches at every call, with the same draws: what candidates are scored on. Steps count from 0. */
+  fixedBatches(count: number, options?: Pick<BatchesOptions, 'sizeOf' | 'strengthOf' | 'signal'>): AsyncIterable<Batch>
 }
 
 /** Throws CONFIG on a bad option, or a batch larger than the split where incomplete batches are left out. */
 export function createLoader(split: Split, options: LoaderOptions): Loader {
-  const { batch, seed, shuffle, prefetch: ahead = 2, dropLast = shuffle } = options
-  const augment = options.augment ?? { flip: false, pad: 0 }
-  const { pad } = augment
+  const { batch, seed, shuffle, prefetch: ahead = 2, dropLast = shuffle, repeats = 1, workers = 4 } = options
+  const { evaluation = { fraction: 1, filter: 'bicubic' } } = options
+  const augmentation = shuffle ? options.augmentation : undefined
   for (const [subject, value, least] of [
     ['batch', batch, 1],
     ['seed', seed, 0],
-    ['pad', pad, 0],
+    ['pad', augmentation?.pad ?? 0, 0],
+    ['repeats', repeats, 1],
+    ['workers', workers, 1],
     ['prefetch', ahead, 0],
   ] as const) {
     checkInteger(subject, value, least)
@@ -81,24 +82,30 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
     const message = expected(`at most the ${split.length} images of the split`, 'batch', batch)
     throw new AutoprogError('CONFIG', message, { hint: `use a batch of ${split.length} or less` })
   }
-  const read = createBatchReader(split, options)
+  const read = createBatchReader(split, { ...options, augmentation, evaluation, workers })
   const samplerFor = (purpose: typeof Purpose.order | typeof Purpose.candidateBatches) =>
-    createSampler({ length: split.length, batch, seed, shuffle, dropLast, augment, purpose })
+    createSampler({ length: split.length, batch, seed, shuffle, dropLast, repeats, purpose })
   const sampler = samplerFor(Purpose.order)
   const { stepsPerEpoch } = sampler
 
-  async function* run(source: Sampler, first: number, count: number, { sizeOf, signal }: BatchesOptions) {
+  async function* run(source: Sampler, first: number, count: number, given: BatchesOptions) {
+    const { sizeOf, strengthOf, signal } = given
     const produce = async (step: number, stopped: AbortSignal) => {
       const sample = await source.at(step)
-      const pixels = await read(sample.indices, () => checkSize(sizeOf?.(step), step), stopped)
-      return { step, ...pixels, crops: sample.crops }
+      const strength = strengthOf?.(step) ?? { erasing: 0 }
+      const size = () => checkSize(sizeOf?.(step), step)
+      const pixels = await read(sample, { sizeOf: size, strength, signal: stopped })
+      return {
+        step,
+        ...pixels,
+        ...(strength.erasing > 0 && { erase: erasedBoxes(sample, size(), strength.erasing, seed) }),
+      }
     }
     for await (const { item, waited } of prefetch({ first, count, ahead, signal, produce })) yield { ...item, waited }
   }
 
   return {
     stepsPerEpoch,
-    pad,
     batches(given = {}) {
       const first = checkInteger('firstStep', given.firstStep ?? 0, 0)
       const rest = shuffle ? Number.POSITIVE_INFINITY : Math.max(0, stepsPerEpoch - first)
@@ -107,6 +114,16 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
     fixedBatches: (count, given = {}) =>
       run(samplerFor(Purpose.candidateBatches), 0, checkInteger('the number of fixed batches', count, 0), given),
   }
+}
+
+/** (B, 4): top, left, height and width of each image's box. */
+function erasedBoxes({ samples, epoch }: Sample, size: number, probability: number, seed: number): Int32Array {
+  const boxes = new Int32Array(4 * samples.length)
+  samples.forEach((sample, i) => {
+    const box = erasedBox(size, probability, drawsOf({ seed, epoch, sample }, Use.erase))
+    if (box !== undefined) boxes.set([box.top, box.left, box.height, box.width], 4 * i)
+  })
+  return boxes
 }
 
 function checkSize(size: number | undefined, step: number): number {

@@ -14,14 +14,26 @@ export interface MixOptions {
   readonly switchProbability: number
 }
 
-/** Image i is mixed with image B - 1 - i: lambda of itself, or all but a box of it, in pixels. */
-export interface BatchMix {
-  readonly lambda: number
-  readonly box?: { readonly top: number; readonly bottom: number; readonly left: number; readonly right: number }
+/** Rows [top, bottom) and columns [left, right) of an image, in pixels of the network's resolution. */
+export interface MixBox {
+  readonly top: number
+  readonly bottom: number
+  readonly left: number
+  readonly right: number
+}
+
+/**
+ * Image i with image B - 1 - i of the batch. Mixup without a box: lambda x + (1 - lambda) partner, targets alike. CutMix
+ * with one: the partner inside of it, and a share of 1 - its area of the image's own targets, whatever lambda is. A
+ * lambda of 1 mixes nothing, and shares its program with the steps that do.
+ */
+export interface Mix {
+  readonly lambda?: number
+  readonly box?: MixBox
 }
 
 /** The mixture of the batch of `step`, of images of `size` x `size` pixels, as timm draws it a batch. */
-export function drawMix(options: MixOptions, seed: number, step: number, size: number): BatchMix {
+export function drawMix(options: MixOptions, seed: number, step: number, size: number): Mix {
   const { mixup, cutmix, probability, switchProbability } = options
   const draws = drawsAt(seed, Purpose.mix, step, 0)
   if (draws.unit() >= probability || (mixup === 0 && cutmix === 0)) return { lambda: 1 }

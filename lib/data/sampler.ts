@@ -1,20 +1,15 @@
-/** Which images a step sees and how they are cropped: a function of (seed, step) alone, so a resumed run needs no state. */
+/** Which images a step sees: a function of (seed, step) alone, so that a resumed run needs no state. */
 import { draw, Purpose, toInteger } from '../random.js'
 import { yieldToEventLoop } from './concurrent.js'
-
-export interface Augment {
-  /** Mirror half of the images. */
-  readonly flip: boolean
-  /** Zeros added on every side before cropping back to the image's size, in pixels. */
-  readonly pad: number
-}
 
 /** What one step is made of, before any pixel is touched. */
 export interface Sample {
   /** Which images, (B). */
   readonly indices: Int32Array
-  /** dy and dx in [0, 2 pad], then flip (0 or 1), of every image: (B, 3). */
-  readonly crops: Int32Array
+  /** Where the images' draws lie, with the seed: the epoch, or a number beyond all epochs for the candidates' batches, … */
+  readonly epoch: number
+  /** … and a number for each image that no other of the epoch has, (B). */
+  readonly samples: readonly number[]
 }
 
 export interface SamplerOptions {
@@ -24,8 +19,8 @@ export interface SamplerOptions {
   readonly shuffle: boolean
   /** Leave out the incomplete batch at an epoch's end. */
   readonly dropLast: boolean
-  /** Has no effect where not shuffled, beyond the padding that the crops refer to. */
-  readonly augment: Augment
+  /** Times that an image comes in a row, each time with other draws; an epoch then sees a share of the images. */
+  readonly repeats: number
   /** `order` for training and evaluation; `candidateBatches` draws another order and other crops. */
   readonly purpose: typeof Purpose.order | typeof Purpose.candidateBatches
 }
@@ -35,9 +30,12 @@ export interface Sampler {
   at(step: number): Promise<Sample>
 }
 
-/** Step s belongs to epoch floor(s / stepsPerEpoch) and takes its share of that epoch's permutation. */
+/**
+ * Step s belongs to epoch floor(s / stepsPerEpoch) and takes its share of that epoch's permutation. With `repeats` that is
+ * the repeated augmentation of Hoffer et al. (2020) as DeiT trains with it: as many steps, of fewer images.
+ */
 export function createSampler(options: SamplerOptions): Sampler {
-  const { length, batch, seed, shuffle, dropLast, augment, purpose } = options
+  const { length, batch, seed, shuffle, dropLast, repeats, purpose } = options
   const stepsPerEpoch = dropLast ? Math.floor(length / batch) : Math.ceil(length / batch)
   const orders = new Map<number, Promise<Int32Array>>()
 
@@ -55,40 +53,13 @@ export function createSampler(options: SamplerOptions): Sampler {
     async at(step) {
       const epoch = Math.floor(step / stepsPerEpoch)
       const start = (step % stepsPerEpoch) * batch
-      const indices = (await orderOf(epoch)).slice(start, start + batch)
-      const crops = shuffle
-        ? cropsOf(indices, seed, purpose, epoch, augment)
-        : identityCrops(indices.length, augment.pad)
-      return { indices, crops }
+      const order = await orderOf(epoch)
+      const places = Array.from({ length: Math.min(batch, length - start) }, (_, i) => start + i)
+      const indices = Int32Array.from(places, (place) => order[Math.floor(place / repeats)]!)
+      const samples = places.map((place, i) => indices[i]! * repeats + (place % repeats))
+      return { indices, samples, epoch: purpose === Purpose.order ? epoch : 2 ** 32 + epoch }
     },
   }
-}
-
-/** (B, 3): dy = dx = pad and no flip, which gives back the image as it is. */
-function identityCrops(count: number, pad: number): Int32Array {
-  return Int32Array.from({ length: count * 3 }, (_, i) => (i % 3 === 2 ? 0 : pad))
-}
-
-/** (B, 3): dy, dx, flip of every image. */
-function cropsOf(
-  indices: Int32Array,
-  seed: number,
-  purpose: SamplerOptions['purpose'],
-  epoch: number,
-  { flip, pad }: Augment,
-): Int32Array {
-  const crops = new Int32Array(indices.length * 3)
-  indices.forEach((index, i) => {
-    // The fixed batches draw their order at steps 0, 1, …, so their crops are drawn at steps beyond 2^32.
-    const [dy, dx, mirrored] =
-      purpose === Purpose.order
-        ? draw(seed, Purpose.augmentation, epoch, index)
-        : draw(seed, purpose, 2 ** 32 + epoch, index)
-    crops[3 * i] = toInteger(dy, 2 * pad + 1)
-    crops[3 * i + 1] = toInteger(dx, 2 * pad + 1)
-    crops[3 * i + 2] = flip ? mirrored >>> 31 : 0
-  })
-  return crops
 }
 
 function identity(length: number): Int32Array {

@@ -29,7 +29,8 @@ const rules: readonly ((config: Config) => Problem[])[] = [
   warmupFitsTheRun,
   ratesBelowThePeak,
   microBatchDividesBatch,
-  adaptiveRangeRises,
+  rangesRise,
+  magnitudeHasItsOperations,
 ]
 
 function refuse(wrong: boolean, path: string, message: string, hint: string): Problem[] {
@@ -91,13 +92,20 @@ function warmupFitsTheRun({ epochs, learningRate: { warmupEpochs } }: Config): P
   )
 }
 
-function ratesBelowThePeak({ learningRate, optimizer }: Config): Problem[] {
+/** The highest learning rate: the recipe's, scaled to its batch. */
+export function peakRate({ batch, optimizer: { learningRate, referenceBatch } }: Config): number {
+  return referenceBatch === null ? learningRate : (learningRate * batch) / referenceBatch
+}
+
+function ratesBelowThePeak(config: Config): Problem[] {
+  const { learningRate } = config
+  const peak = peakRate(config)
   return (['minimum', 'warmupStart'] as const).flatMap((key) =>
     refuse(
-      learningRate[key] > optimizer.learningRate,
+      learningRate[key] > peak,
       `learningRate.${key}`,
-      expected(`at most the peak, ${optimizer.learningRate},`, `learningRate.${key}`, learningRate[key]),
-      'optimizer.learningRate is the peak',
+      expected(`at most the peak, ${peak},`, `learningRate.${key}`, learningRate[key]),
+      'the peak is optimizer.learningRate, times batch / optimizer.referenceBatch where that is given',
     ),
   )
 }
@@ -112,12 +120,30 @@ function microBatchDividesBatch({ batch, microBatch }: Config): Problem[] {
   )
 }
 
-function adaptiveRangeRises({ regularization }: Config): Problem[] {
-  const range = regularization.adaptive?.stochasticDepth
+function rangesRise({ augmentation, regularization }: Config): Problem[] {
+  const { adaptive } = regularization
+  const ranges = { ...(typeof adaptive === 'object' && adaptive) }
+  const { scale, aspect } = augmentation
+  const pairs = [
+    ...Object.entries(ranges).map(([key, range]) => [`regularization.adaptive.${key}`, range] as const),
+    ['augmentation.scale', scale] as const,
+    ['augmentation.aspect', aspect] as const,
+  ]
+  return pairs.flatMap(([path, range]) =>
+    refuse(
+      range !== undefined && range[0] > range[1],
+      path,
+      expected('[min, max] in rising order', path, range),
+      'the smaller number comes first',
+    ),
+  )
+}
+
+function magnitudeHasItsOperations({ augmentation, regularization: { adaptive } }: Config): Problem[] {
   return refuse(
-    range !== undefined && range[0] > range[1],
-    'regularization.adaptive.stochasticDepth',
-    expected('[min, max] in rising order', 'regularization.adaptive.stochasticDepth', range),
-    'regularisation grows with the network',
+    augmentation.randAugment === null && typeof adaptive === 'object' && adaptive?.magnitude !== undefined,
+    'regularization.adaptive.magnitude',
+    'regularization.adaptive.magnitude is that of RandAugment, and there is none',
+    'set augmentation.randAugment, for example {}',
   )
 }

@@ -9,6 +9,7 @@ import { loadCheckpoint } from './checkpoint.js'
 import { loadConfig } from './config.js'
 import type { Accuracy } from './held-out.js'
 import { evaluateHeldOut } from './held-out.js'
+import { evaluationOf, workersOf } from './preparation.js'
 import { allLayers, createSession } from './session.js'
 
 export type { Accuracy } from './held-out.js'
@@ -61,6 +62,8 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       resolution,
       layers: allLayers(session.model),
       weights,
+      evaluation: evaluationOf(config, dataset.test),
+      workers: workersOf(config),
       signal: options.signal,
     })
     await session.close()

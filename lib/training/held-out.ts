@@ -1,5 +1,6 @@
 import type { Split } from '../data/dataset.js'
 import { createLoader } from '../data/loader.js'
+import type { Evaluation } from '../data/transform.js'
 import type { WeightsName } from './batch.js'
 import type { Session } from './session.js'
 
@@ -15,13 +16,15 @@ export interface HeldOutOptions {
   readonly resolution: number
   readonly layers: readonly number[]
   readonly weights: readonly WeightsName[]
+  readonly evaluation: Evaluation
+  readonly workers: number
   readonly signal?: AbortSignal | undefined
 }
 
 /** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
 export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
-  const { batch, resolution, layers, weights, signal } = options
-  const loader = createLoader(split, { batch, seed: 0, shuffle: false })
+  const { batch, resolution, layers, weights, evaluation, workers, signal } = options
+  const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers })
   const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
   for await (const { images, height, width, channels, labels } of loader.batches({
     sizeOf: () => resolution,

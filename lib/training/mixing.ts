@@ -1,23 +1,6 @@
+import type { Mix } from '../data/mix.js'
 import { AutoprogError, expected } from '../errors.js'
 import { mixSize } from '../ops/index.js'
-
-/** Rows [top, bottom) and columns [left, right) of an image, in pixels of the network's resolution. */
-export interface MixBox {
-  readonly top: number
-  readonly bottom: number
-  readonly left: number
-  readonly right: number
-}
-
-/**
- * Image i with image B - 1 - i of the batch. Mixup without a box: lambda x + (1 - lambda) partner, targets alike. CutMix
- * with one: the partner inside of it, and a share of 1 - its area of the image's own targets, whatever lambda is. A
- * lambda of 1 mixes nothing, and shares its program with the steps that do.
- */
-export interface Mix {
-  readonly lambda?: number
-  readonly box?: MixBox
-}
 
 /** What the device reads of a mix (6): blend, share, top, bottom, left, right; for images of `side` x `side` pixels. */
 export function mixValues(mix: Mix, side: number): Float32Array {

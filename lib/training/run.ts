@@ -17,6 +17,7 @@ import type { Config } from './config.js'
 import { configToYaml } from './config.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
+import { augmentationOf, workersOf } from './preparation.js'
 import type { Session } from './session.js'
 import { allLayers, createSession } from './session.js'
 import type { Stage, Stages } from './stages.js'
@@ -79,13 +80,14 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
   const dataset = await loadDataset(config.data, { seed: config.seed, ...(signal && { signal }) })
   const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
-  const { flip, pad, labelSmoothing } = config.regularization
   const notices: string[] = []
   const loader = createLoader(dataset.train, {
     batch: config.batch,
     seed: config.seed,
     shuffle: true,
-    augment: { flip, pad },
+    augmentation: augmentationOf(config, dataset.train, model),
+    repeats: config.augmentation.repeats,
+    workers: workersOf(config),
     onBroken: (message) => notices.push(message),
   })
   const stages = planRun(config, model, loader.stepsPerEpoch)
@@ -106,14 +108,14 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
     lastEpoch: undefined,
   }
   if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
-  const { learningRate: _, ...optimizer } = config.optimizer
+  const { learningRate: _rate, referenceBatch: _batch, ...optimizer } = config.optimizer
   const session = await createSession({
     device,
     model: model.withDepth(state.depth),
     precision: config.precision,
     lossScale: config.lossScale,
     seed: config.seed,
-    labelSmoothing,
+    labelSmoothing: config.regularization.labelSmoothing,
     optimizer: { ...optimizer, averages: config.ema.decays },
   })
   if (restored) await session.restore(restored.tensors)
@@ -130,7 +132,7 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
 }
 
 /** What must not change between a run and its resume; the machine's part may. */
-export function recipeOf({ device: _device, threads: _threads, ...recipe }: Config): string {
+export function recipeOf({ device: _device, threads: _threads, workers: _workers, ...recipe }: Config): string {
   return JSON.stringify(recipe)
 }
 
@@ -173,10 +175,11 @@ export function inputsOf(run: Run, batch: Batch, subnetwork: Subnetwork) {
     images: {
       data: batch.images,
       shape: [batch.labels.length, batch.height, batch.width, batch.channels],
-      crops: batch.crops,
-      pad: run.loader.pad,
+      ...(batch.crops && { crops: batch.crops }),
+      pad: batch.pad,
     },
     targets: batch.labels,
+    ...(batch.erase && { erase: batch.erase }),
     layers: layersAt(run, subnetwork),
     resolution: subnetwork.resolution,
   }

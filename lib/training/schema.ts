@@ -16,6 +16,9 @@ const positive = () => number('a positive number', (value) => value > 0)
 const notNegative = () => number('a number of at least 0', (value) => value >= 0)
 const belowOne = () => number('a number of at least 0 and below 1', (value) => value >= 0 && value < 1)
 const ratio = () => number('a number above 0 and at most 1', (value) => value > 0 && value <= 1)
+const probability = () => number('a number from 0 to 1', (value) => value >= 0 && value <= 1)
+const magnitude = () => number('a number from 0 to 10', (value) => value >= 0 && value <= 10)
+const boolean = () => z.boolean({ error: 'true or false' })
 const oneOf = <const T extends readonly string[]>(values: T) => z.enum(values, { error: `one of ${values.join(', ')}` })
 const text = (what: string) => z.string({ error: what }).min(1, { error: what })
 const autoOr = <T extends z.ZodType>(what: string, schema: T) =>
@@ -71,9 +74,11 @@ export const configSchema = section({
     .regex(/^(auto|cpu|cuda(:\d+)?|cuda-emulated)$/, { error: 'auto, cpu, cuda or cuda:N' })
     .default('auto'),
   threads: autoOr('a positive integer', count()).default('auto'),
+  // Images decoded and transformed at a time.
+  workers: autoOr('a positive integer', count()).default('auto'),
   precision: oneOf(precisions).default('fp32'),
   // Whether a GPU may round the factors of fp32's products to TF32.
-  tf32: z.boolean({ error: 'true or false' }).default(false),
+  tf32: boolean().default(false),
   // Dynamic loss scaling; only fp16 uses it.
   lossScale: section({
     initial: positive().default(2 ** 16),
@@ -98,10 +103,12 @@ export const configSchema = section({
     batches: count().default(50),
     time: oneOf(['median', 'once', 'flops']).default('median'),
     // Whether a later stage may stay at the resolution of the one before.
-    stay: z.boolean({ error: 'true or false' }).default(true),
+    stay: boolean().default(true),
   }).prefault({}),
   optimizer: section({
     learningRate: positive().default(1e-3),
+    // The batch that the learning rate is meant for: it is scaled with the batch in proportion; not scaled where null.
+    referenceBatch: nullOr('a positive integer', count()).default(null),
     weightDecay: notNegative().default(0.05),
     betas: pair('two numbers of at least 0 and below 1', belowOne()).default([0.9, 0.999]),
     epsilon: positive().default(1e-8),
@@ -121,13 +128,51 @@ export const configSchema = section({
       .min(1, { error: 'a list of at least one number' })
       .default([0.998, 0.9986, 0.999, 0.9996]),
   }).prefault({}),
+  // How training images are made. With `crop: auto` photos give a random part, resized, and small squares are shifted.
+  augmentation: section({
+    crop: oneOf(['auto', 'resized', 'pad']).default('auto'),
+    scale: pair('two numbers above 0 and at most 1', ratio()).default([0.08, 1]),
+    aspect: pair('two positive numbers', positive()).default([3 / 4, 4 / 3]),
+    pad: natural().default(2),
+    flip: boolean().default(true),
+    filter: oneOf(['bicubic', 'bilinear']).default('bicubic'),
+    colorJitter: notNegative().default(0),
+    randAugment: nullOr(
+      'a mapping of magnitude, deviation and layers',
+      section({
+        magnitude: magnitude().default(9),
+        deviation: notNegative().default(0.5),
+        layers: count().default(2),
+      }),
+    ).default(null),
+    // Times that an image comes in a row, each time augmented anew; an epoch then sees a share of the images.
+    repeats: count().default(1),
+  }).prefault({}),
   regularization: section({
     labelSmoothing: belowOne().default(0.1),
     stochasticDepth: belowOne().default(0.1),
-    flip: z.boolean({ error: 'true or false' }).default(true),
-    pad: natural().default(2),
-    adaptive: section({ stochasticDepth: pair('two numbers of at least 0 and below 1', belowOne()) })
-      .nullable()
+    // Probability of random erasing.
+    erasing: probability().default(0),
+    // Parameters of the Beta distributions that mixup and CutMix draw from; 0 for none.
+    mixup: notNegative().default(0),
+    cutmix: notNegative().default(0),
+    mixProbability: probability().default(1),
+    // Probability of CutMix where both are on.
+    mixSwitch: probability().default(0.5),
+    // Ranges from the first stage to the last: table I's for VOLO-D0 or D1, or one's own.
+    adaptive: z
+      .union(
+        [
+          z.null(),
+          z.enum(['d0', 'd1']),
+          section({
+            magnitude: pair('two numbers from 0 to 10', magnitude()).optional(),
+            erasing: pair('two numbers from 0 to 1', probability()).optional(),
+            stochasticDepth: pair('two numbers of at least 0 and below 1', belowOne()).optional(),
+          }),
+        ],
+        { error: 'null, d0, d1 or a mapping of ranges' },
+      )
       .default(null),
   }).prefault({}),
   evaluation: section({
@@ -135,6 +180,8 @@ export const configSchema = section({
     // Whether the moving averages are evaluated each time, or once at the end.
     averages: oneOf(['always', 'end']).default('always'),
     resolution: nullOr('a positive integer', count()).default(null),
+    // Share of the shorter side that the central crop takes: 0.875 of photos, all of small squares where auto.
+    crop: autoOr('a number above 0 and at most 1', ratio()).default('auto'),
     batch: count().default(500),
   }).prefault({}),
   checkpoint: section({ every: count().default(1), keep: count().default(1) }).prefault({}),

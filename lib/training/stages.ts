@@ -2,7 +2,8 @@
 import { runningLayers } from '../growth/layer-map.js'
 import type { GrownLayer } from '../growth/operators.js'
 import { grow } from '../growth/operators.js'
-import { adaptiveValue } from '../growth/regularization.js'
+import type { Range, Regularization } from '../growth/regularization.js'
+import { adaptivePresets, adaptiveValues } from '../growth/regularization.js'
 import type { OpenStage } from '../growth/schedules.js'
 import { openStage, planStages } from '../growth/schedules.js'
 import type { Subnetwork } from '../growth/space.js'
@@ -19,12 +20,13 @@ export interface Stages {
   readonly epochs: number
   /** Stage `index`, given what the stage before it ended with. */
   stage(index: number, previous: Subnetwork | undefined): Stage
-  /** Rate of stochastic depth in a phase of a stage; a search runs at the final stage's. */
-  stochasticDepth(stage: Stage, searching: boolean): number
+  /** Strengths in a phase of a stage; a search runs at the final stage's. */
+  regularization(stage: Stage, searching: boolean): Regularization<number>
 }
 
 export function planRun(config: Config, model: Model, stepsPerEpoch: number): Stages {
-  const { schedule, search, regularization, learningRate } = config
+  const { schedule, search, learningRate } = config
+  const ranges = rangesOf(config)
   const full = { depth: model.depth, resolution: model.imageSize, multiple: model.growthMultiple }
   const { kind, stages, ratio, lengths, subnetworks } = schedule
   const { cooldownEpochs } = learningRate
@@ -37,11 +39,22 @@ export function planRun(config: Config, model: Model, stepsPerEpoch: number): St
     steps: plan.steps,
     epochs: config.epochs + cooldownEpochs,
     stage: (index, previous) => openStage(plan, index, previous, search.epochs, search.stay),
-    stochasticDepth: (stage, searching) => {
-      const range = regularization.adaptive?.stochasticDepth
-      if (!range) return regularization.stochasticDepth
-      return adaptiveValue({ minimum: range[0], maximum: range[1] }, searching ? count - 1 : stage.index, count)
-    },
+    regularization: (stage, searching) => adaptiveValues(ranges, stage.index, count, searching),
+  }
+}
+
+/** Every strength's range over the stages: a single value where the recipe does not adapt it. */
+function rangesOf({ augmentation, regularization }: Config): Regularization<Range> {
+  const { adaptive, erasing, stochasticDepth } = regularization
+  if (typeof adaptive === 'string') return adaptivePresets[adaptive]
+  const range = (given: readonly [number, number] | undefined, value: number): Range => {
+    const [minimum, maximum] = given ?? [value, value]
+    return { minimum, maximum }
+  }
+  return {
+    magnitude: range(adaptive?.magnitude, augmentation.randAugment?.magnitude ?? 0),
+    erasing: range(adaptive?.erasing, erasing),
+    stochasticDepth: range(adaptive?.stochasticDepth, stochasticDepth),
   }
 }
 

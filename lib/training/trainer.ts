@@ -1,14 +1,19 @@
 import type { Batch } from '../data/loader.js'
+import type { Mix } from '../data/mix.js'
+import { drawMix } from '../data/mix.js'
 import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
+import type { Subnetwork } from '../growth/space.js'
 import { openDevice } from '../native.js'
 import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
 import { readSummary, recordEvents } from '../report/run-folder.js'
 import type { WeightsName } from './batch.js'
 import { saveCheckpoint } from './checkpoint.js'
 import type { Config } from './config.js'
+import { peakRate } from './config-rules.js'
 import { evaluateHeldOut } from './held-out.js'
 import { learningRateAt } from './learning-rate.js'
+import { evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
 import type { StepResult } from './session.js'
@@ -76,6 +81,7 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
     firstStep: state.step,
     steps: end - state.step,
     sizeOf: (step) => subnetworkAt(run, step).resolution,
+    strengthOf: () => stages.regularization(stage, state.searching),
     ...(options.signal && { signal: options.signal }),
   })
   const started = performance.now()
@@ -179,7 +185,8 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
     const options = {
       ...inputsOf(run, batch, subnetwork),
       microBatch,
-      stochasticDepth: stages.stochasticDepth(stage, state.searching),
+      stochasticDepth: stages.regularization(stage, state.searching).stochasticDepth,
+      ...mixOf(run, batch, subnetwork),
       step: batch.step,
       learningRate,
     }
@@ -224,11 +231,18 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
   return event
 }
 
+/** Images of a batch are mixed in training alone: candidates are scored on images as they are. */
+function mixOf({ config }: Run, batch: Batch, { resolution }: Subnetwork): { mix?: Mix } {
+  const { mixup, cutmix, mixProbability: probability, mixSwitch: switchProbability } = config.regularization
+  if (mixup === 0 && cutmix === 0) return {}
+  return { mix: drawMix({ mixup, cutmix, probability, switchProbability }, config.seed, batch.step, resolution) }
+}
+
 function rateAt({ config, loader, state }: Run, step: number): number {
-  const { optimizer, learningRate, schedule, epochs } = config
+  const { learningRate, schedule, epochs } = config
   const epoch = step / loader.stepsPerEpoch
   const rate = learningRateAt(
-    { peak: optimizer.learningRate, epochs, ...learningRate },
+    { peak: peakRate(config), epochs, ...learningRate },
     learningRate.per === 'epoch' ? Math.floor(epoch) : epoch,
   )
   const since = step - state.grownAt
@@ -257,18 +271,20 @@ async function evaluateCandidates(run: Run): Promise<void> {
   const started = performance.now()
   const { decays } = config.ema
   const fastest: WeightsName = `ema${decays.indexOf(Math.min(...decays))}`
+  const strengths = stages.regularization(stage, true)
   const losses: number[] = []
   for (const candidate of stage.candidates) {
     let sum = 0
     const fixed = loader.fixedBatches(config.search.batches, {
       sizeOf: () => candidate.resolution,
+      strengthOf: () => strengths,
       ...(options.signal && { signal: options.signal }),
     })
     for await (const batch of fixed) {
       const { loss } = await session.forward({
         ...inputsOf(run, batch, candidate),
         weights: fastest,
-        stochasticDepth: stages.stochasticDepth(stage, true),
+        stochasticDepth: strengths.stochasticDepth,
         step: batch.step,
       })
       sum += loss!
@@ -313,6 +329,8 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
         resolution,
         layers: layersAt(run, state.subnetwork),
         weights,
+        evaluation: evaluationOf(config, dataset.test),
+        workers: workersOf(config),
         signal: options.signal,
       })
     : []

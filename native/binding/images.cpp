@@ -1,5 +1,7 @@
 #include "binding/images.h"
 
+#include <chrono>
+
 #include "binding/convert.h"
 #include "image/plan.h"
 
@@ -26,14 +28,16 @@ class Transformation : public Napi::AsyncWorker {
 
  protected:
   void Execute() override {
+    const auto started = std::chrono::steady_clock::now();
     uint8_t* out = out_;
     for (const auto& [picture, plan] : work_) {
       carryOut(plan, picture, out);
       out += static_cast<size_t>(plan.width) * static_cast<size_t>(plan.height) * static_cast<size_t>(picture.channels);
     }
+    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   }
   void OnOK() override {
-    settle([&] { deferred_.Resolve(Env().Undefined()); });
+    settle([&] { deferred_.Resolve(Napi::Number::New(Env(), seconds_)); });
   }
   // Plans are checked before, so that nothing but memory can be wanting.
   void OnError(const Napi::Error& error) override {
@@ -57,6 +61,7 @@ class Transformation : public Napi::AsyncWorker {
   std::vector<Work> work_;
   uint8_t* out_;
   Napi::ObjectReference held_;
+  double seconds_ = 0;
 };
 
 template <typename Array>

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { decodeImage, resizeImage } from '../../lib/data/decode.js'
-import { goldenJson, goldenTensors } from '../golden.js'
+import { decodeImage } from '../../lib/data/decode.js'
 import { noise, picture } from './images.js'
 
 const raw = (pixels: Uint8Array, height: number, width: number, channels: 1 | 3 | 4) =>
   sharp(pixels, { raw: { height, width, channels } })
-const rgb = (bytes: Uint8Array, size?: number) => decodeImage(bytes, { name: 'x', channels: 3, size })
+const rgb = (bytes: Uint8Array) => decodeImage(bytes, { name: 'x', channels: 3 })
 
 test('a PNG comes back exactly, rows before columns', async () => {
   const pixels = noise(5 * 7 * 3)
@@ -54,41 +53,6 @@ test('EXIF orientation does not rotate, as in torchvision', async () => {
   assert.deepEqual([image.height, image.width], [4, 9])
 })
 
-test('a size covers and crops the centre', async () => {
-  // Three squares side by side; the one in the middle is what remains.
-  const pixels = Uint8Array.from(
-    { length: 16 * 48 * 3 },
-    (_, i) => [10, 120, 240][Math.floor((Math.floor(i / 3) % 48) / 16)]!,
-  )
-  const image = await rgb(await raw(pixels, 16, 48, 3).png().toBuffer(), 16)
-  assert.deepEqual([image.height, image.width], [16, 16])
-  assert.ok(image.pixels.every((value) => value === 120))
-  const larger = await resizeImage({ pixels: new Uint8Array(25).fill(77), height: 5, width: 5, channels: 1 }, 12)
-  assert.deepEqual(new Uint8Array(larger.pixels), new Uint8Array(144).fill(77))
-})
-
-test('scaling down equals PIL bicubic with antialiasing', async () => {
-  const { crops } = await goldenJson<{ crops: { tag: string; image: number; evaluation?: { resized: number[] } }[] }>(
-    'augment',
-  )
-  const golden = await goldenTensors('augment')
-  // Where the resized image has an even margin, the centre of our crop is the golden evaluation crop, two pixels further in.
-  for (const { tag, image } of crops.filter((crop) => /evaluation\/[012]\/32/.test(crop.tag))) {
-    const [height, width] = golden.shape(`image${image}`) as [number, number]
-    const resized = await resizeImage({ pixels: golden.bytes(`image${image}`), height, width, channels: 3 }, 36)
-    const [name] = [...golden.file.tensors.keys()].filter((key) => key.endsWith(tag))
-    const wanted = golden.bytes(name!)
-    const apart = wanted.filter((value, i) => {
-      const [y, x, channel] = [Math.floor(i / 96), Math.floor((i % 96) / 3), i % 3]
-      return Math.abs(value - resized.pixels[((y + 2) * 36 + x + 2) * 3 + channel]!) > 1
-    })
-    assert.ok(
-      apart.length <= 0.01 * wanted.length,
-      `${tag}: ${apart.length} of ${wanted.length} values differ by more than 1`,
-    )
-  }
-})
-
 test('what is broken is an IMAGE error that names the image', async () => {
   const jpeg = await picture({ format: 'jpeg', height: 32, width: 32 })
   const png = await picture({ height: 32, width: 32 })
@@ -105,10 +69,8 @@ test('what is broken is an IMAGE error that names the image', async () => {
     'damaged PNG': flipped,
   }
   for (const [what, bytes] of Object.entries(cases)) {
-    for (const size of [undefined, 16]) {
-      const decoding = decodeImage(bytes, { name: 'cat/1.jpg', channels: 3, size })
-      await assert.rejects(decoding, { code: 'IMAGE', message: /^Cannot read the image cat\/1.jpg: ./ }, what)
-    }
+    const decoding = decodeImage(bytes, { name: 'cat/1.jpg', channels: 3 })
+    await assert.rejects(decoding, { code: 'IMAGE', message: /^Cannot read the image cat\/1.jpg: ./ }, what)
   }
 })
 

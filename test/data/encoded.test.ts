@@ -35,7 +35,6 @@ test('images that are all alike are decoded once and held in memory', async () =
     assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, index))
     assert.deepEqual((await split.load(index)).pixels, split.pixels!(index))
   }
-  assert.equal((await split.load(3, 5)).pixels.length, 75)
   assert.equal(reads, 12)
   assert.deepEqual(progress, [[12, 12]])
   assert.deepEqual([notices, split.length, split.nameOf(4)], [[], 12, '4.png'])
@@ -49,7 +48,6 @@ test('images of different sizes are decoded on demand', async () => {
     assert.deepEqual(new Uint8Array((await split.load(2)).pixels), noise(8 * 8 * 3, 2))
     const image = await split.load(odd)
     assert.deepEqual([image.height, image.width], [8, 9])
-    assert.equal((await split.load(odd, 6)).pixels.length, 6 * 6 * 3)
     for (const index of [-1, 12, 0.5])
       await assert.rejects(split.load(index), { code: 'DATA', message: /from 0 to 11/ })
   }

@@ -4,7 +4,20 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after } from 'node:test'
 import sharp from 'sharp'
+import type { Augmentation } from '../../lib/data/transform.js'
 import { draw, type Purpose } from '../../lib/random.js'
+
+/** Shifts and mirror images. */
+export const shifted: Augmentation = {
+  ...{ crop: 'pad', pad: 2, scale: [0.08, 1], aspect: [3 / 4, 4 / 3], flip: true, filter: 'bicubic' },
+  ...{ colorJitter: 0, randAugment: null, fill: [124, 116, 104] },
+}
+
+/** Random parts of pictures, with everything that DeiT does to them. */
+export const deit: Augmentation = {
+  ...shifted,
+  ...{ crop: 'resized', randAugment: { magnitude: 9, deviation: 0.5, layers: 2 }, colorJitter: 0.3 },
+}
 
 /** A folder that is gone after the file's tests. */
 export async function temporaryFolder(): Promise<string> {

@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import type { Split } from '../../lib/data/dataset.js'
 import { encodedSplit } from '../../lib/data/encoded.js'
+import { transformImages } from '../../lib/data/image-ops.js'
 import { inMemorySplit } from '../../lib/data/in-memory.js'
 import { type Batch, type BatchesOptions, createLoader, type LoaderOptions } from '../../lib/data/loader.js'
-import { noise, picture } from './images.js'
+import { trainingPlan } from '../../lib/data/transform.js'
+import { deit, noise, picture, shifted } from './images.js'
 
 const length = 23
 
 function uniformSplit(): Split {
   return inMemorySplit({
-    pixels: noise(length * 4 * 5 * 3),
+    pixels: noise(length * 5 * 5 * 3),
     labels: Int32Array.from({ length }, (_, index) => index % 7),
-    height: 4,
+    height: 5,
     width: 5,
     channels: 3,
     nameOf: (index) => `${index}`,
@@ -35,12 +38,14 @@ async function mixedSplit(broken: readonly number[] = []): Promise<Split> {
   return split
 }
 
-const options: LoaderOptions = { batch: 5, seed: 1, shuffle: true, augment: { flip: true, pad: 2 } }
+const options: LoaderOptions = { batch: 5, seed: 1, shuffle: true, augmentation: shifted }
 
-async function collect(batches: AsyncIterable<Batch>): Promise<Omit<Batch, 'waited'>[]> {
-  const all: Omit<Batch, 'waited'>[] = []
-  for await (const { waited, ...batch } of batches) {
-    assert.ok(waited >= 0)
+type Measured = 'waited' | 'decodeSeconds' | 'transformSeconds'
+
+async function collect(batches: AsyncIterable<Batch>): Promise<Omit<Batch, Measured>[]> {
+  const all: Omit<Batch, Measured>[] = []
+  for await (const { waited, decodeSeconds, transformSeconds, ...batch } of batches) {
+    assert.ok(waited >= 0 && decodeSeconds >= 0 && transformSeconds >= 0)
     all.push(batch)
   }
   return all
@@ -52,10 +57,10 @@ const run = (split: Split, given: Partial<LoaderOptions> = {}, which: BatchesOpt
 test('a batch of a uniform split is its images side by side, with their labels', async () => {
   const split = uniformSplit()
   for (const batch of await run(split)) {
-    assert.deepEqual([batch.height, batch.width, batch.channels, batch.images.length], [4, 5, 3, 5 * 60])
-    assert.deepEqual([batch.indices.length, batch.labels.length, batch.crops.length], [5, 5, 15])
+    assert.deepEqual([batch.height, batch.width, batch.channels, batch.images.length], [5, 5, 3, 5 * 75])
+    assert.deepEqual([batch.indices.length, batch.labels.length, batch.crops!.length], [5, 5, 15])
     batch.indices.forEach((index, i) => {
-      assert.deepEqual(batch.images.slice(i * 60, i * 60 + 60), split.pixels!(index).slice())
+      assert.deepEqual(batch.images.slice(i * 75, i * 75 + 75), split.pixels!(index).slice())
       assert.equal(batch.labels[i], index % 7)
     })
   }
@@ -69,8 +74,11 @@ test('a batch of a mixed split comes decoded at the size of its step', async () 
     assert.deepEqual([batch.height, batch.width, batch.channels], [size, size, 3])
     const stride = size * size * 3
     for (const [i, index] of batch.indices.entries()) {
-      const { pixels } = await split.load(index, size)
-      assert.deepEqual(batch.images.slice(i * stride, (i + 1) * stride), new Uint8Array(pixels))
+      const image = await split.load(index)
+      const address = { seed: 1, epoch: Math.floor(batch.step / 4), sample: index }
+      const wanted = new Uint8Array(stride)
+      await transformImages([image], 3, [trainingPlan(image, size, shifted, {}, address)], batch, wanted)
+      assert.deepEqual(batch.images.slice(i * stride, (i + 1) * stride), wanted)
       assert.equal(batch.labels[i], index % 7)
     }
   }
@@ -106,10 +114,6 @@ test('the seed decides everything: the same one the same bytes, another one othe
       other.map(({ indices }) => indices),
       reference.map(({ indices }) => indices),
     )
-    assert.notDeepEqual(
-      other.map(({ crops }) => crops),
-      reference.map(({ crops }) => crops),
-    )
   }
 })
 
@@ -124,8 +128,8 @@ test('resuming at a step is the tail of an uninterrupted run', async () => {
 })
 
 test('evaluation sees everything once, in order, as it is, the last partial batch included', async () => {
-  for (const augment of [undefined, { flip: true, pad: 2 }]) {
-    const loader = createLoader(uniformSplit(), { batch: 5, seed: 1, shuffle: false, augment })
+  for (const augmentation of [undefined, shifted]) {
+    const loader = createLoader(uniformSplit(), { batch: 5, seed: 1, shuffle: false, augmentation })
     assert.equal(loader.stepsPerEpoch, 5)
     const batches = await collect(loader.batches())
     assert.deepEqual(
@@ -136,10 +140,8 @@ test('evaluation sees everything once, in order, as it is, the last partial batc
       batches.map(({ labels }) => labels.length),
       [5, 5, 5, 5, 3],
     )
-    assert.equal(batches[4]!.images.length, 3 * 60)
-    for (const { crops } of batches) {
-      assert.ok(crops.every((value, i) => value === (i % 3 === 2 ? 0 : loader.pad)))
-    }
+    assert.equal(batches[4]!.images.length, 3 * 75)
+    for (const { crops } of batches) assert.equal(crops, undefined)
   }
   const large = await run(uniformSplit(), { shuffle: false, batch: 500 }, {})
   assert.deepEqual(
@@ -167,7 +169,6 @@ test('the fixed batches are the same at every call and unlike the training batch
       training.map(({ indices }) => indices),
     )
     assert.equal(new Set(fixed.slice(0, 4).flatMap(({ indices }) => [...indices])).size, 20)
-    assert.ok(fixed.some(({ crops }) => crops.some((value, i) => i % 3 === 2 && value === 1)))
   }
 })
 
@@ -200,7 +201,9 @@ test('wrong options are refused before any work', async () => {
     [{ batch: 0 }, /a positive integer for batch/],
     [{ batch: 2.5 }, /a positive integer for batch/],
     [{ seed: -1 }, /seed/],
-    [{ augment: { flip: true, pad: -1 } }, /pad/],
+    [{ augmentation: { ...shifted, pad: -1 } }, /pad/],
+    [{ repeats: 0 }, /repeats/],
+    [{ workers: 1.5 }, /workers/],
     [{ prefetch: Number.NaN }, /prefetch/],
     [{ maxBroken: -1 }, /maxBroken/],
   ]
@@ -257,4 +260,45 @@ test('gathering large batches leaves the event loop free', async () => {
   for await (const _ of createLoader(large, { ...options, batch: 256, prefetch: 0 }).batches({ steps: 1 }))
     counting = false
   assert.ok(turns >= 4, `the event loop turned ${turns} times`)
+})
+
+/** What a loader hands out, byte by byte: pixels, labels, and the boxes to erase. */
+function digest(batches: readonly Omit<Batch, Measured>[]): string[] {
+  return batches.map(({ images, labels, erase }) =>
+    createHash('sha256')
+      .update(images)
+      .update(new Uint8Array(labels.buffer))
+      .update(new Uint8Array(erase!.buffer))
+      .digest('hex'),
+  )
+}
+
+test('the first 1,000 pictures are the same with 1, 2 and 4 workers and after a resume, with all of DeiT’s augmentation', async () => {
+  const strengthOf = (step: number) => ({ magnitude: step < 100 ? 5 : 9, erasing: 0.25 })
+  for (const split of [uniformSplit(), await mixedSplit([4])]) {
+    const options = { augmentation: deit, repeats: 3, maxBroken: 0.1 }
+    const which = { steps: 200, sizeOf: (step: number) => 8 + (step % 3), strengthOf }
+    const reference = digest(await run(split, { ...options, workers: 1 }, which))
+    assert.equal(new Set(reference).size, 200)
+    for (const workers of [2, 4]) assert.deepEqual(digest(await run(split, { ...options, workers }, which)), reference)
+    const resumed = await run(split, options, { ...which, firstStep: 77, steps: 123 })
+    assert.deepEqual(digest(resumed), reference.slice(77))
+  }
+})
+
+test('images repeated in a batch are augmented anew each time', async () => {
+  const [batch] = await run(uniformSplit(), { batch: 6, augmentation: deit, repeats: 3 }, { steps: 1, sizeOf: () => 8 })
+  const { indices, images } = batch!
+  assert.deepEqual([indices[1], indices[2], indices[4], indices[5]], [indices[0], indices[0], indices[3], indices[3]])
+  const pictures = [...indices].map((_, i) => Buffer.from(images.subarray(i * 192, (i + 1) * 192)).toString('hex'))
+  assert.equal(new Set(pictures).size, 6)
+})
+
+test('boxes to erase come with the strength asked for, and only then', async () => {
+  const batches = await run(uniformSplit(), {}, { steps: 80, sizeOf: () => 32, strengthOf: () => ({ erasing: 0.5 }) })
+  const heights = batches.flatMap(({ erase }) => [...erase!].filter((_, i) => i % 4 === 2))
+  const erased = heights.filter((height) => height > 0).length
+  assert.ok(Math.abs(erased - 200) < 60, `${erased} of ${heights.length}`)
+  const none = await run(uniformSplit(), {}, { steps: 1, strengthOf: () => ({ erasing: 0 }) })
+  assert.equal(none[0]!.erase, undefined)
 })

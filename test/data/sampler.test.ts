@@ -9,7 +9,7 @@ const options: SamplerOptions = {
   seed: 3,
   shuffle: true,
   dropLast: true,
-  augment: { flip: true, pad: 2 },
+  repeats: 1,
   purpose: Purpose.order,
 }
 
@@ -37,36 +37,22 @@ test('without shuffling the order is the natural one and the last batch is whate
   assert.deepEqual([...(await sampler.at(0)).indices], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   const last = await sampler.at(10)
   assert.deepEqual([...last.indices], [100, 101, 102])
-  assert.deepEqual([...last.crops], [2, 2, 0, 2, 2, 0, 2, 2, 0], 'no augmentation: dy = dx = pad, no flip')
 })
 
-test('crops lie in range, use all of it, and belong to (seed, epoch, image), not to the batch', async () => {
-  const wide = createSampler({ ...options, length: 1000, batch: 1000 })
-  const { indices, crops } = await wide.at(5)
-  const seen = [0, 1, 2].map(() => new Map<number, number>())
-  crops.forEach((value, i) => void seen[i % 3]!.set(value, (seen[i % 3]!.get(value) ?? 0) + 1))
-  assert.deepEqual([...seen[0]!.keys()].sort(), [0, 1, 2, 3, 4])
-  assert.deepEqual([...seen[1]!.keys()].sort(), [0, 1, 2, 3, 4])
-  assert.deepEqual([...seen[2]!.keys()].sort(), [0, 1])
-  // Fair draws: 1000 images, 5 offsets and 2 flips; five standard deviations are 63 and 79.
-  for (const count of [...seen[0]!.values(), ...seen[1]!.values()]) assert.ok(Math.abs(count - 200) < 63, `${count}`)
-  assert.ok(Math.abs(seen[2]!.get(1)! - 500) < 79)
-  const byImage = new Map([...indices].map((index, i) => [index, crops.slice(3 * i, 3 * i + 3)]))
-  const narrow = createSampler({ ...options, length: 1000, batch: 50 })
-  for (let step = 100; step < 120; step++) {
-    const sample = await narrow.at(step)
-    for (const [i, index] of sample.indices.entries()) {
-      assert.deepEqual(sample.crops.slice(3 * i, 3 * i + 3), byImage.get(index))
-    }
-  }
+test('repeated, an image comes several times in a row as different samples, and an epoch is as long', async () => {
+  const sampler = createSampler({ ...options, repeats: 3 })
+  assert.equal(sampler.stepsPerEpoch, 10)
+  const order = permutation(103, 3, Purpose.order, 1)
+  const all = await Promise.all([...Array(10).keys()].map((step) => sampler.at(10 + step)))
+  const indices = all.flatMap((sample) => [...sample.indices])
+  assert.deepEqual(
+    indices,
+    Array.from({ length: 100 }, (_, place) => order[Math.floor(place / 3)]),
+  )
+  assert.equal(new Set(all.flatMap(({ samples }) => samples)).size, 100)
 })
 
-test('flips can be switched off, and no padding means no shift', async () => {
-  const { crops } = await createSampler({ ...options, augment: { flip: false, pad: 0 } }).at(0)
-  assert.ok(crops.every((value) => value === 0))
-})
-
-test('another seed, epoch or purpose gives another order and other crops', async () => {
+test('another seed, epoch or purpose gives another order and other draws', async () => {
   const reference = await createSampler(options).at(0)
   const others = [
     createSampler({ ...options, seed: 4 }).at(0),
@@ -75,7 +61,7 @@ test('another seed, epoch or purpose gives another order and other crops', async
   ]
   for (const other of await Promise.all(others)) {
     assert.notDeepEqual(other.indices, reference.indices)
-    assert.notDeepEqual(other.crops, reference.crops)
+    assert.notDeepEqual([other.epoch, other.indices], [reference.epoch, reference.indices])
   }
   assert.deepEqual(await createSampler(options).at(0), reference)
 })

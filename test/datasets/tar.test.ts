@@ -74,7 +74,7 @@ test('after closing, images that are read on demand are an error; closing twice 
   const members = await classPictures('', ['a', 'b'], 4, (i) => ({ width: 8 + i }))
   const { train, close } = await loadTar(await write('mixed.tar', members))
   assert.equal(train.uniform, undefined)
-  assert.equal((await train.load(0, 5)).pixels.length, 75)
+  assert.equal((await train.load(0)).pixels.length, 8 * 8 * 3)
   await Promise.all([close(), close()])
   await close()
   await assert.rejects(train.load(0), { code: 'DATA', message: /mixed\.tar is closed/ })

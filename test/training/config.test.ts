@@ -53,6 +53,7 @@ const naturalNumber = [-1, 0.5, '0', 2 ** 60]
 const positiveNumber = [0, -1, '1', Number.POSITIVE_INFINITY]
 const notNegative = [-1e-9, '0', Number.NaN]
 const belowOne = [1, -0.1, '0.5', Number.NaN]
+const probabilities = [-0.1, 1.1, '0.5', true]
 const ratio = [0, 1.01, -0.4, '0.4']
 
 /** Every option that is no choice among words, with values that it must refuse. */
@@ -107,10 +108,27 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['learningRate.cooldownEpochs', /integer of at least 0/, naturalNumber],
   ['ema.decays', /list of/, [0.99, []]],
   ['ema.decays', /below 1 for ema\.decays\.0/, [[1], [-0.1], ['0.9']]],
+  ['workers', /auto or a positive integer/, positiveInteger],
+  ['optimizer.referenceBatch', /null or a positive integer/, [0, 1.5, 'batch']],
+  ['augmentation.scale', /two numbers above 0/, [0.5, [0.5]]],
+  ['augmentation.scale', /at most 1/, [[0, 1]]],
+  ['augmentation.aspect', /two positive numbers/, [1, [1]]],
+  ['augmentation.pad', /integer of at least 0/, naturalNumber],
+  ['augmentation.colorJitter', /number of at least 0/, notNegative],
+  ['augmentation.randAugment', /null or a mapping/, [9, 'rand-m9', true]],
+  ['augmentation.randAugment.magnitude', /number from 0 to 10/, [-1, 10.5, '9']],
+  ['augmentation.randAugment.layers', /positive integer/, positiveInteger],
+  ['augmentation.repeats', /positive integer/, positiveInteger],
+  ['regularization.erasing', /number from 0 to 1/, probabilities],
+  ['regularization.mixup', /number of at least 0/, notNegative],
+  ['regularization.cutmix', /number of at least 0/, notNegative],
+  ['regularization.mixProbability', /number from 0 to 1/, probabilities],
+  ['regularization.mixSwitch', /number from 0 to 1/, probabilities],
   ['regularization.labelSmoothing', /below 1/, belowOne],
   ['regularization.stochasticDepth', /below 1/, belowOne],
-  ['regularization.pad', /integer of at least 0/, naturalNumber],
-  ['regularization.adaptive', /mapping/, [0.1, true]],
+  ['regularization.adaptive', /d0, d1 or a mapping/, [0.1, true, 'd2']],
+  ['regularization.adaptive.erasing', /from 0 to 1/, [[0, 2]]],
+  ['evaluation.crop', /auto or a number above 0 and at most 1/, [0, 1.1, 'full']],
   ['regularization.adaptive.stochasticDepth', /two numbers/, [0.1, [0.1]]],
   ['regularization.adaptive.stochasticDepth', /below 1/, [[0, 1]]],
   ['evaluation.every', /integer of at least 0/, naturalNumber],
@@ -135,7 +153,8 @@ test('the table above names every option that is no choice among words', () => {
       ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))
       : [path.slice(1)]
   const words = ['data', 'model', 'device', 'precision', 'schedule.kind', 'schedule.operator', 'schedule.source']
-  words.push('schedule.moments', 'search.time', 'learningRate.per', 'regularization.flip', 'evaluation.averages')
+  words.push('schedule.moments', 'search.time', 'learningRate.per', 'evaluation.averages')
+  words.push('augmentation.crop', 'augmentation.filter', 'augmentation.flip')
   const tested = new Set(refused.map(([path]) => path))
   assert.deepEqual(
     leaves(resolveConfig(minimal), '').filter((path) => !tested.has(path) && !words.includes(path)),
@@ -167,7 +186,7 @@ test('words are chosen from lists, and the nearest is suggested', () => {
   }
   assert.match(failure(() => resolveConfig(recipe('device', 'gpu'))).message, /auto, cpu, cuda or cuda:N for device/)
   assert.match(failure(() => resolveConfig(recipe('precision', 'int8'))).message, /one of fp32, bf16, fp16/)
-  assert.match(failure(() => resolveConfig(recipe('regularization.flip', 'yes'))).message, /true or false/)
+  assert.match(failure(() => resolveConfig(recipe('augmentation.flip', 'yes'))).message, /true or false/)
   assert.equal(resolveConfig(recipe('device', 'cuda:1')).device, 'cuda:1')
 })
 
@@ -258,6 +277,17 @@ const contradicting: [name: string, input: object, message: RegExp][] = [
     'a falling range',
     { regularization: { adaptive: { stochasticDepth: [0.2, 0.1] } } },
     /\[min, max\] in rising order/,
+  ],
+  ['a falling range of areas', { augmentation: { scale: [1, 0.08] } }, /rising order for augmentation\.scale/],
+  [
+    "RandAugment's magnitude without RandAugment",
+    { regularization: { adaptive: { magnitude: [4, 9] } } },
+    /RandAugment, and there is none/,
+  ],
+  [
+    'a warm-up from above the peak of a small batch',
+    { batch: 2, optimizer: { referenceBatch: 4096 }, learningRate: { minimum: 0 } },
+    /at most the peak, 4\.8828125e-7, for learningRate\.warmupStart/,
   ],
 ]
 for (const [name, input, message] of contradicting) {

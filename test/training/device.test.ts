@@ -7,6 +7,7 @@ import type { Device } from '../../lib/native.js'
 import { openDevice } from '../../lib/native.js'
 import type { Precision } from '../../lib/training/programs.js'
 import { createSession } from '../../lib/training/session.js'
+import { shifted } from '../data/images.js'
 import { openTestDevice } from '../device.js'
 
 // A short training on real images: the same losses as the processor's. Heads of 32 take the tensor-core kernels.
@@ -27,11 +28,11 @@ after(async () => {
 async function losses(on: Device, precision: Precision): Promise<number[]> {
   const model = createModel('vit', configuration)
   const session = await createSession({ device: on, model, precision, optimizer: { averages: [0.9] } })
-  const loader = createLoader(dataset.train, { batch, seed: 0, shuffle: true, augment: { flip: true, pad: 2 } })
+  const loader = createLoader(dataset.train, { batch, seed: 0, shuffle: true, augmentation: shifted })
   const result: number[] = []
-  for await (const { step, images, labels, height, width, channels, crops } of loader.batches({ steps })) {
+  for await (const { step, images, labels, height, width, channels, crops, pad } of loader.batches({ steps })) {
     const { loss } = await session.step({
-      images: { data: images, shape: [batch, height, width, channels], crops, pad: loader.pad },
+      images: { data: images, shape: [batch, height, width, channels], crops: crops!, pad },
       ...{ targets: labels, resolution: 32, microBatch: 8, stochasticDepth: 0.1, step, learningRate: 2e-3 },
     })
     result.push(loss)

@@ -65,7 +65,8 @@ const recipe = (overrides: Partial<ConfigInput> = {}): Config =>
     optimizer: { learningRate: 4e-3 },
     learningRate: { warmupEpochs: 1 },
     ema: { decays: [0.8, 0.9] },
-    regularization: { stochasticDepth: 0.1, flip: false, pad: 1 },
+    augmentation: { flip: false, pad: 1 },
+    regularization: { stochasticDepth: 0.1 },
     evaluation: { batch: 48 },
     ...overrides,
   } satisfies ConfigInput)

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { transformImages } from '../../lib/data/image-ops.js'
+import { evaluationPlan, isForDevice, shiftOf, trainingPlan } from '../../lib/data/transform.js'
+import { goldenJson, goldenTensors } from '../golden.js'
+import { deit, noise, shifted } from './images.js'
+
+const address = (sample: number, epoch = 0) => ({ seed: 5, epoch, sample })
+const photo = { width: 50, height: 40 }
+
+test('shifts lie in range, use all of it, and belong to (seed, epoch, sample)', () => {
+  const seen = { top: new Map<number, number>(), left: new Map<number, number>(), flipped: new Map<number, number>() }
+  for (let sample = 0; sample < 1000; sample++) {
+    const shift = shiftOf(shifted, address(sample))
+    assert.deepEqual(shiftOf(shifted, address(sample)), shift)
+    for (const key of ['top', 'left', 'flipped'] as const)
+      seen[key].set(shift[key], (seen[key].get(shift[key]) ?? 0) + 1)
+  }
+  // Fair draws: 1000 samples, 5 offsets and 2 mirror images; five standard deviations are 63 and 79.
+  for (const counts of [seen.top, seen.left]) {
+    assert.deepEqual([...counts.keys()].sort(), [0, 1, 2, 3, 4])
+    for (const count of counts.values()) assert.ok(Math.abs(count - 200) < 63, `${count}`)
+  }
+  assert.ok(Math.abs(seen.flipped.get(1)! - 500) < 79)
+  const other = Array.from({ length: 20 }, (_, sample) => shiftOf(shifted, address(sample, 1)))
+  assert.notDeepEqual(
+    other,
+    Array.from({ length: 20 }, (_, sample) => shiftOf(shifted, address(sample))),
+  )
+  assert.deepEqual(shiftOf({ pad: 0, flip: false }, address(3)), { top: 0, left: 0, flipped: 0 })
+})
+
+test('the host shifts as the device would', async () => {
+  const picture = { width: 6, height: 6, pixels: noise(108) }
+  for (let sample = 0; sample < 20; sample++) {
+    const { top, left, flipped } = shiftOf(shifted, address(sample))
+    const wanted = new Uint8Array(108)
+    for (let y = 0; y < 6; y++)
+      for (let x = 0; x < 6; x++)
+        for (let c = 0; c < 3; c++) {
+          const [row, column] = [y + top - 2, (flipped ? 5 - x : x) + left - 2]
+          const inside = row >= 0 && row < 6 && column >= 0 && column < 6
+          wanted[3 * (6 * y + x) + c] = inside ? picture.pixels[3 * (6 * row + column) + c]! : 0
+        }
+    const target = new Uint8Array(108)
+    await transformImages([picture], 3, [trainingPlan(picture, 6, shifted, {}, address(sample))], picture, target)
+    assert.deepEqual(target, wanted, `sample ${sample}`)
+  }
+})
+
+test('a training plan takes a part, resizes it, mirrors half of the images and recolours', () => {
+  let mirrored = 0
+  for (let sample = 0; sample < 400; sample++) {
+    const [crop, resize, ...rest] = trainingPlan(photo, 32, deit, {}, address(sample))
+    assert.ok(crop?.op === 'crop' && crop.left >= 0 && crop.left + crop.width <= 50 && crop.top + crop.height <= 40)
+    assert.ok(resize?.op === 'resize' && resize.width === 32 && resize.height === 32)
+    assert.deepEqual(resize.region, [0, 0, crop.width, crop.height])
+    if (rest[0]?.op === 'flip') mirrored++
+  }
+  assert.ok(Math.abs(mirrored - 200) < 50, `${mirrored}`)
+})
+
+test('the magnitude of a step replaces the recipe’s; what is cut out stays', () => {
+  const factors = { weak: 0, strong: 0 }
+  for (let sample = 0; sample < 300; sample++) {
+    const plain = { ...deit, colorJitter: 0 }
+    const weak = trainingPlan(photo, 32, plain, { magnitude: 1 }, address(sample))
+    const strong = trainingPlan(photo, 32, plain, { magnitude: 9 }, address(sample))
+    assert.deepEqual(weak.slice(0, 2), strong.slice(0, 2))
+    for (const op of weak) if ('factor' in op) factors.weak += Math.abs(op.factor - 1)
+    for (const op of strong) if ('factor' in op) factors.strong += Math.abs(op.factor - 1)
+  }
+  assert.ok(factors.weak * 4 < factors.strong, JSON.stringify(factors))
+})
+
+test('evaluation plans are equal to Pillow’s results at every crop fraction of the fixtures', async () => {
+  const golden = await goldenTensors('augment')
+  const { crops } = await goldenJson<{
+    crops: { tag: string; image: number; evaluation?: { size: number; cropFraction: number } }[]
+  }>('augment')
+  const fractions = new Set<number>()
+  for (const { tag, image, evaluation } of crops) {
+    if (evaluation === undefined) continue
+    const { size, cropFraction: fraction } = evaluation
+    fractions.add(fraction)
+    const [height, width] = golden.shape(`image${image}`) as [number, number]
+    const source = { pixels: golden.bytes(`image${image}`), height, width }
+    const plan = evaluationPlan(source, size, { fraction, filter: 'bicubic' })
+    const target = new Uint8Array(size * size * 3)
+    await transformImages([source], 3, [plan], { height: size, width: size }, target)
+    assert.deepEqual(target, golden.bytes(`result/${tag}`), tag)
+  }
+  assert.ok(fractions.size >= 2)
+})
+
+test('a strip of any length and a single pixel become training and evaluation images', async () => {
+  for (const [width, height] of [
+    [30_000, 1],
+    [1, 30_000],
+    [1, 1],
+    [2, 3000],
+  ] as const) {
+    const source = { pixels: new Uint8Array(width * height * 3).fill(90), width, height }
+    for (const plan of [
+      evaluationPlan(source, 16, { fraction: 0.875, filter: 'bicubic' }),
+      trainingPlan(source, 16, { ...deit, randAugment: null, colorJitter: 0 }, {}, address(1)),
+    ]) {
+      const target = new Uint8Array(768)
+      await transformImages([source], 3, [plan], { height: 16, width: 16 }, target)
+      assert.deepEqual(target, new Uint8Array(768).fill(90), `${width} x ${height}`)
+    }
+  }
+})
+
+test('the device does shifts alone', () => {
+  assert.equal(isForDevice(shifted), true)
+  assert.equal(isForDevice({ ...shifted, colorJitter: 0.1 }), false)
+  assert.equal(isForDevice({ ...shifted, randAugment: deit.randAugment }), false)
+  assert.equal(isForDevice({ ...shifted, crop: 'resized' }), false)
+})

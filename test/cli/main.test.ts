@@ -108,7 +108,7 @@ test('--debug adds the stack, --json a document', () => {
   assert.match(stderr, /error CONFIG/)
   const { error } = JSON.parse(stdout) as { error: { code: string; message: string; hint: string } }
   assert.equal(error.code, 'CONFIG')
-  assert.match(error.hint, /recipes in the package: fashion-mnist, mnist/)
+  assert.match(error.hint, /recipes in the package: cifar10-autoprog, .*fashion-mnist, mnist/)
 })
 
 test('flops counts a sub-network', () => {

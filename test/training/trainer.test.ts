@@ -166,6 +166,30 @@ describe('training', () => {
     await assert.rejects(evaluate(join(folder, 'whole'), { resolution: 10 }), /a multiple of 4 pixels/)
   })
 
+  test('with everything that DeiT regularises by, adapted to the stages, it runs, learns and resumes to the same end', async () => {
+    const config = recipe({
+      epochs: 6,
+      augmentation: { crop: 'resized', scale: [0.5, 1], flip: false, randAugment: { magnitude: 5 }, repeats: 2 },
+      regularization: { mixup: 0.8, cutmix: 1, erasing: 0.25, stochasticDepth: 0.1, adaptive: 'd1' },
+    })
+    const whole = await collect(train(config, { out: join(folder, 'regularised') }))
+    const losses = ofType(whole, 'step').map(({ loss }) => loss)
+    assert.equal(losses.length, 54)
+    const mean = (values: number[]) => values.reduce((sum, value) => sum + value / values.length, 0)
+    assert.ok(mean(losses.slice(-18)) < mean(losses.slice(0, 18)))
+    const out = join(folder, 'regularised-resumed')
+    const controller = new AbortController()
+    await assert.rejects(async () => {
+      for await (const event of train(config, { out, signal: controller.signal }))
+        if (event.type === 'step' && event.step === 30) controller.abort()
+    })
+    const resumed = await collect(train({ ...config, workers: 1 }, { out, resume: true }))
+    assert.deepEqual(
+      ofType(resumed, 'step').map(({ step, loss }) => [step, loss]),
+      losses.map((loss, step) => [step, loss]).slice(31),
+    )
+  })
+
   for (const schedule of ['original', 'prog', 'progstack', 'supernet'] as const)
     test(`the ${schedule} schedule runs to its end`, async () => {
       const kind = {

@@ -228,7 +228,8 @@ Image affine(const Picture& picture, const std::array<double, 6>& matrix, Filter
              const std::array<uint8_t, 3>& fill) {
   Image out(picture.width, picture.height, picture.channels);
   const auto channels = static_cast<size_t>(picture.channels);
-  for (int x = 0; x < out.width; x++) std::copy_n(fill.data(), channels, out.data() + static_cast<size_t>(x) * channels);
+  for (int x = 0; x < out.width; x++)
+    std::copy_n(fill.data(), channels, out.data() + static_cast<size_t>(x) * channels);
   for (int y = 1; y < out.height; y++) std::copy_n(out.data(), picture.stride(), out.row(y));
   HWY_DYNAMIC_DISPATCH(transformAny)(picture, matrix.data(), filter == Filter::bicubic, out.data());
   return out;

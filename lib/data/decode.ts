@@ -1,7 +1,7 @@
 /** Encoded images (JPEG, PNG, WebP, …) to 8-bit pixels, off the event loop, through libvips. */
-import sharp, { type Sharp } from 'sharp'
-import { AutoprogError } from '../errors.js'
+import sharp from 'sharp'
 import type { Image } from './dataset.js'
+import { brokenImage, type ImageFault } from './image-fault.js'
 
 // Images are decoded side by side, each on one thread, and none is asked for twice.
 sharp.concurrency(1)
@@ -12,6 +12,9 @@ export const decodingLanes = 8
 
 /** Endings of files that are taken for images. */
 export const imageEnding = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
+
+/** Pixels of the largest image that is decoded: more is a mistake or an attack, and would not fit in memory several times. */
+const pixelLimit = 0x3fff ** 2
 
 // Written by some phones' cameras, and of no consequence: every other warning of the JPEG decoder means damaged pixels.
 const harmlessWarning = /Invalid SOS parameters/
@@ -24,36 +27,36 @@ export interface DecodeOptions {
 
 /**
  * Decodes as PIL's `convert('RGB')` or `convert('L')` would: no rotation by EXIF, no colour profile, no alpha.
- * Throws IMAGE, naming the image, where it is truncated or damaged.
+ * Throws IMAGE, naming the image, where it is truncated or damaged, no image at all, or above the pixel limit.
  */
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<Image> {
+  if (bytes.length === 0) throw brokenImage(options.name, 'empty', 'it has zero bytes')
   try {
-    return await decode(sharp(bytes, { ignoreIcc: true, failOn: 'warning' }), options)
+    return await decode(bytes, 'warning', options)
   } catch (cause) {
     if (harmlessWarning.test(String(cause))) return decodeLeniently(bytes, options)
-    throw brokenImage(options.name, cause)
+    throw undecodable(options.name, cause as Error)
   }
-}
-
-/** The error of one image that cannot be read or decoded. */
-export function brokenImage(name: string, cause: unknown): AutoprogError {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim()
-  return new AutoprogError('IMAGE', `Cannot read the image ${name}: ${reason}`, {
-    hint: 'replace the file or remove it',
-    cause,
-  })
 }
 
 async function decodeLeniently(bytes: Uint8Array, options: DecodeOptions): Promise<Image> {
   try {
-    return await decode(sharp(bytes, { ignoreIcc: true, failOn: 'error' }), options)
+    return await decode(bytes, 'error', options)
   } catch (cause) {
-    throw brokenImage(options.name, cause)
+    throw undecodable(options.name, cause as Error)
   }
 }
 
-async function decode(pipeline: Sharp, { channels }: DecodeOptions): Promise<Image> {
-  const { data, info } = await pipeline
+/** libvips tells the kinds of failure apart by its message alone. */
+function undecodable(name: string, cause: Error) {
+  const is = (text: string) => cause.message.includes(text)
+  const fault: ImageFault = is('unsupported image format') ? 'format' : is('pixel limit') ? 'large' : 'damaged'
+  const limit = `it has more than ${pixelLimit.toLocaleString('en-US')} pixels`
+  return brokenImage(name, fault, fault === 'large' ? limit : cause)
+}
+
+async function decode(bytes: Uint8Array, failOn: 'warning' | 'error', { channels }: DecodeOptions): Promise<Image> {
+  const { data, info } = await sharp(bytes, { ignoreIcc: true, failOn, limitInputPixels: pixelLimit })
     .removeAlpha()
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })

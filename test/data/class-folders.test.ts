@@ -70,6 +70,25 @@ test('what is hidden is ignored, what is no image is counted, images in no class
   ])
 })
 
+test('names that differ only in case or spaces are warned of', () => {
+  const files = ['Cat/1.png', 'cat/1.png', 'cat /1.png', 'dog/1.png', 'caf\u00e9/1.png', 'cafe\u0301/1.png']
+  const { classes, notices } = arrangeClassFolders(listing(files))
+  assert.equal(classes.length, 6)
+  assert.deepEqual(notices, [
+    'the classes "Cat" and "cat" and "cat " differ only in case or spaces',
+    'the classes "cafe\u0301" and "caf\u00e9" differ only in case or spaces',
+  ])
+})
+
+test('what could not be listed is told, unless it is hidden', () => {
+  const faults = ['a/x', '.hidden', 'c'].map((name) => ({ name, fault: 'link' as const, reason: 'no' }))
+  const found = arrangeClassFolders({ ...listing(['a/1.png', 'b/1.png'], ['a', 'b']), faults })
+  assert.deepEqual(found.faults, [faults[0], faults[2]])
+  assert.deepEqual(found.notices, ['photos was not listed whole: a/x: no; c: no'])
+  const bare = { ...listing([], ['a']), faults }
+  assert.throws(() => arrangeClassFolders(bare), { message: /holds no images; it was not listed whole: a\/x: no/ })
+})
+
 test('a tree that is not laid out so is refused, saying why', () => {
   const cases: [string[], string[], RegExp][] = [
     [[], [], /photos holds no images/],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
 import { decodeImage } from '../../lib/data/decode.js'
-import { noise, picture } from './images.js'
+import type { ImageFault } from '../../lib/data/image-fault.js'
+import { noise, picture, vastPng } from './images.js'
 
 const raw = (pixels: Uint8Array, height: number, width: number, channels: 1 | 3 | 4) =>
   sharp(pixels, { raw: { height, width, channels } })
@@ -60,18 +61,24 @@ test('what is broken is an IMAGE error that names the image', async () => {
   damaged.fill(0xff, jpeg.length - 400, jpeg.length - 340)
   const flipped = Buffer.from(png)
   flipped[500]! ^= 0xff
-  const cases = {
-    empty: new Uint8Array(0),
-    text: Buffer.from('not an image'),
-    'truncated JPEG': jpeg.subarray(0, jpeg.length / 2),
-    'truncated PNG': png.subarray(0, png.length / 2),
-    'damaged JPEG': damaged,
-    'damaged PNG': flipped,
-  }
-  for (const [what, bytes] of Object.entries(cases)) {
+  const webp = await picture({ format: 'webp', height: 32, width: 32 })
+  const cases: [what: string, bytes: Uint8Array, fault: ImageFault][] = [
+    ['empty', new Uint8Array(0), 'empty'],
+    ['text', Buffer.from('not an image'), 'format'],
+    ['markup', Buffer.from('<!doctype html><html><body>404</body></html>'), 'format'],
+    ['truncated JPEG', jpeg.subarray(0, jpeg.length / 2), 'damaged'],
+    ['start of a JPEG', jpeg.subarray(0, 20), 'damaged'],
+    ['truncated PNG', png.subarray(0, png.length / 2), 'damaged'],
+    ['truncated WebP', webp.subarray(0, webp.length / 2), 'damaged'],
+    ['damaged JPEG', damaged, 'damaged'],
+    ['damaged PNG', flipped, 'damaged'],
+    ['vast PNG', vastPng(30_000), 'large'],
+  ]
+  for (const [what, bytes, fault] of cases) {
     const decoding = decodeImage(bytes, { name: 'cat/1.jpg', channels: 3 })
-    await assert.rejects(decoding, { code: 'IMAGE', message: /^Cannot read the image cat\/1.jpg: ./ }, what)
+    await assert.rejects(decoding, { code: 'IMAGE', fault, message: /^Cannot read the image cat\/1.jpg: ./ }, what)
   }
+  assert.equal((await rgb(vastPng(3_000))).pixels.length, 3 * 3_000 ** 2)
 })
 
 test('a camera that writes odd SOS parameters is forgiven', async () => {

@@ -53,6 +53,12 @@ export function arrangeClassFolders(listing: Listing): Arrangement {
   notices.push(...train.notices, ...alikeNames(train.classes))
   const { faults } = images
   const testName = hasHalves ? testHalves.find((name) => top.folders.has(name)) : undefined
+  if (hasHalves) {
+    const halves = ['train', ...(testName === undefined ? [] : [testName])]
+    const outside = images.files.filter((path) => !halves.some((name) => path.startsWith(`${root}${name}/`)))
+    const passed = `images of ${listing.source} lie outside of ${halves.join(' and ')} and were passed over`
+    if (outside.length > 0) notices.push(`${outside.length} ${passed}: ${few(outside)}`)
+  }
   if (testName === undefined) return { classes: train.classes, train, test: undefined, notices, faults }
   const test = matchClasses(labelClasses(images, `${root}${testName}/`), train.classes)
   notices.push(`the test images are those in ${root}${testName}/`, ...test.notices)
@@ -106,10 +112,16 @@ function onlyImages(listing: Listing): { images: ImageListing; notices: string[]
   const faults = (listing.faults ?? []).filter(({ name }) => isVisible(name))
   const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults }
   if (files.length === 0) throw wrongTree(images, listing.source, 'holds no images')
-  const others = visible.length - files.length
-  const notices = others > 0 ? [`${others} files of ${listing.source} that are not images were passed over`] : []
+  const others = visible.filter((path) => !imageEnding.test(path))
+  const passed = `files of ${listing.source} that are not images were passed over`
+  const notices = others.length > 0 ? [`${others.length} ${passed}: ${few(others)}`] : []
   if (faults.length > 0) notices.push(`${listing.source} was not listed whole: ${listFaults(faults)}`)
   return { images, notices }
+}
+
+/** The first names of a list. */
+function few(names: readonly string[]): string {
+  return names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '')
 }
 
 function listFaults(faults: readonly Fault[]): string {
@@ -176,7 +188,9 @@ function labelClasses(listing: ImageListing, prefix: string): Half {
   const inside = (path: string) => path.startsWith(prefix) && path.indexOf('/', prefix.length) !== -1
   const paths = listing.files.filter(inside).sort()
   const labels = Int32Array.from(paths, (path) => labelOf.get(path.slice(prefix.length).split('/', 1)[0]!)!)
-  const notices = images > 0 ? [`${images} images of ${where} lie in no class folder and were passed over`] : []
+  const loose = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
+  const passed = `images of ${where} lie in no class folder and were passed over`
+  const notices = loose.length > 0 ? [`${loose.length} ${passed}: ${few(loose)}`] : []
   return { where, classes, paths, labels, notices }
 }
 

@@ -1,7 +1,7 @@
 /** Encoded images (JPEG, PNG, WebP, …) to 8-bit pixels, off the event loop, through libvips. */
 import sharp from 'sharp'
 import type { Image } from './dataset.js'
-import { brokenImage, type ImageFault } from './image-fault.js'
+import { brokenImage } from './image-fault.js'
 
 // Images are decoded side by side, each on one thread, and none is asked for twice.
 sharp.concurrency(1)
@@ -50,9 +50,10 @@ async function decodeLeniently(bytes: Uint8Array, options: DecodeOptions): Promi
 /** libvips tells the kinds of failure apart by its message alone. */
 function undecodable(name: string, cause: Error) {
   const is = (text: string) => cause.message.includes(text)
-  const fault: ImageFault = is('unsupported image format') ? 'format' : is('pixel limit') ? 'large' : 'damaged'
-  const limit = `it has more than ${pixelLimit.toLocaleString('en-US')} pixels`
-  return brokenImage(name, fault, fault === 'large' ? limit : cause)
+  if (is('pixel limit'))
+    return brokenImage(name, 'large', `it has more than ${pixelLimit.toLocaleString('en-US')} pixels`)
+  if (is('unsupported image format')) return brokenImage(name, 'format', 'it is not an image of a known format')
+  return brokenImage(name, 'damaged', cause)
 }
 
 async function decode(bytes: Uint8Array, failOn: 'warning' | 'error', { channels }: DecodeOptions): Promise<Image> {

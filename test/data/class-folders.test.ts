@@ -28,7 +28,11 @@ test('train beside val, validation or test makes two halves with one numbering o
     assert.deepEqual(found.classes, ['a', 'b', 'c'])
     assert.deepEqual(pairs(found.train), ['train/a/1.png 0', 'train/b/1.png 1', 'train/c/1.png 2'])
     assert.deepEqual(pairs(found.test!), [`${half}/b/9.png 1`, `${half}/c/9.png 2`])
-    assert.deepEqual(found.notices, [`the test images are those in ${half}/`, `photos/${half} lacks the classes a`])
+    assert.deepEqual(found.notices, [
+      `1 images of photos lie outside of train and ${half} and were passed over: extra/x.png`,
+      `the test images are those in ${half}/`,
+      `photos/${half} lacks the classes a`,
+    ])
   }
   const both = arrangeClassFolders(
     listing(['train', 'val', 'test'].flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])),
@@ -65,8 +69,8 @@ test('what is hidden is ignored, what is no image is counted, images in no class
   assert.deepEqual(found.classes, ['a', 'b'])
   assert.equal(found.train.paths.length, 2)
   assert.deepEqual(found.notices, [
-    '2 files of photos that are not images were passed over',
-    '1 images of photos lie in no class folder and were passed over',
+    '2 files of photos that are not images were passed over: README.txt, b/l.csv',
+    '1 images of photos lie in no class folder and were passed over: z.png',
   ])
 })
 

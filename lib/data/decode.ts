@@ -2,6 +2,7 @@
 import sharp from 'sharp'
 import type { Image } from './dataset.js'
 import { brokenImage } from './image-fault.js'
+import { correctScanHeaders } from './jpeg.js'
 
 // Images are decoded side by side, each on one thread, and none is asked for twice.
 sharp.concurrency(1)
@@ -16,8 +17,9 @@ export const imageEnding = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
 /** Pixels of the largest image that is decoded: more is a mistake or an attack, and would not fit in memory several times. */
 const pixelLimit = 0x3fff ** 2
 
-// Written by some phones' cameras, and of no consequence: every other warning of the JPEG decoder means damaged pixels.
-const harmlessWarning = /Invalid SOS parameters/
+// libvips keeps one text of what went wrong for all threads, and another image's end may wipe it before it is read.
+const wiped = /Warning treated as error|Unknown error/
+const tries = 4
 
 export interface DecodeOptions {
   /** How an error names the image. */
@@ -32,32 +34,37 @@ export interface DecodeOptions {
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<Image> {
   if (bytes.length === 0) throw brokenImage(options.name, 'empty', 'it has zero bytes')
   try {
-    return await decode(bytes, 'warning', options)
+    return await decode(bytes, options)
   } catch (cause) {
-    if (harmlessWarning.test(String(cause))) return decodeLeniently(bytes, options)
-    throw undecodable(options.name, cause as Error)
+    const corrected = correctScanHeaders(bytes)
+    if (corrected !== undefined) return decodeImage(corrected, options)
+    throw undecodable(options.name, await reasonOf(cause as Error, () => decode(bytes, options)))
   }
 }
 
-async function decodeLeniently(bytes: Uint8Array, options: DecodeOptions): Promise<Image> {
-  try {
-    return await decode(bytes, 'error', options)
-  } catch (cause) {
-    throw undecodable(options.name, cause as Error)
+/** Why decoding fails; where the text of it was wiped, another try may tell. */
+async function reasonOf(cause: Error, decodeAgain: () => Promise<unknown>): Promise<string> {
+  let { message } = cause
+  for (let left = tries; left > 0 && wiped.test(message); left--) {
+    message = await decodeAgain().then(
+      () => '',
+      (again: Error) => again.message,
+    )
   }
+  return wiped.test(message) ? 'it is truncated or damaged' : message
 }
 
 /** libvips tells the kinds of failure apart by its message alone. */
-function undecodable(name: string, cause: Error) {
-  const is = (text: string) => cause.message.includes(text)
+function undecodable(name: string, message: string) {
+  const is = (text: string) => message.includes(text)
   if (is('pixel limit'))
     return brokenImage(name, 'large', `it has more than ${pixelLimit.toLocaleString('en-US')} pixels`)
   if (is('unsupported image format')) return brokenImage(name, 'format', 'it is not an image of a known format')
-  return brokenImage(name, 'damaged', cause)
+  return brokenImage(name, 'damaged', message)
 }
 
-async function decode(bytes: Uint8Array, failOn: 'warning' | 'error', { channels }: DecodeOptions): Promise<Image> {
-  const { data, info } = await sharp(bytes, { ignoreIcc: true, failOn, limitInputPixels: pixelLimit })
+async function decode(bytes: Uint8Array, { channels }: DecodeOptions): Promise<Image> {
+  const { data, info } = await sharp(bytes, { ignoreIcc: true, failOn: 'warning', limitInputPixels: pixelLimit })
     .removeAlpha()
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })

@@ -42,7 +42,10 @@ export function arrangeClassFolders(listing: Listing): Arrangement {
   const { images, notices } = onlyImages(listing)
   const root = skipWrapper(images, ['train', ...testHalves])
   const top = childrenOf(images, root)
-  const hasHalves = top.folders.has('train') && childrenOf(images, `${root}train/`).images === 0
+  const inTrain = childrenOf(images, `${root}train/`)
+  const beside = testHalves.some((name) => top.folders.has(name))
+  // A class may be called train; a loose image must not make one of a half.
+  const hasHalves = top.folders.has('train') && (inTrain.images === 0 || (beside && inTrain.folders.size > 0))
   const names = [...top.folders.keys()]
   if (names.length > 0 && names.every((name) => testHalves.includes(name))) {
     throw wrongTree(images, listing.source, `has ${names.join(' and ')} but no train`)

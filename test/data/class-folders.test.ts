@@ -53,6 +53,15 @@ test('a class may be called train', () => {
   assert.deepEqual(found.classes, ['car', 'plane', 'train'])
 })
 
+test('a loose image in a half does not make a class of it', () => {
+  const found = arrangeClassFolders(
+    listing(['train/a/1.png', 'train/b/1.png', 'train/z.png', 'val/a/1.png', 'val/z.png']),
+  )
+  assert.deepEqual(found.classes, ['a', 'b'])
+  assert.match(found.notices.join(), /1 images of photos\/train lie in no .*: train\/z\.png/)
+  assert.match(found.notices.join(), /1 images of photos\/val lie in no .*: val\/z\.png/)
+})
+
 test('what is hidden is ignored, what is no image is counted, images in no class are counted', () => {
   const files = [
     'a/1.png',

@@ -15,7 +15,7 @@ const program = new Command('autoprog')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
   .exitOverride()
-for (const create of [checkCommand, trainCommand, compareCommand, evaluateCommand, flopsCommand, doctorCommand]) {
+for (const create of [trainCommand, compareCommand, checkCommand, evaluateCommand, flopsCommand, doctorCommand]) {
   program.addCommand(create())
 }
 

@@ -4,16 +4,13 @@ import { spawnSync } from 'node:child_process'
 import { chmod, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { before, test } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { pack } from 'tar-stream'
 import { classPictures, picture, temporaryFolder, vastPng, writeTree } from '../data/images.js'
 
-let folder: string
-before(async () => {
-  folder = await temporaryFolder()
-})
+const folder = await temporaryFolder()
 
 function autoprog(...flags: string[]) {
   const loader = fileURLToPath(import.meta.resolve('tsx'))

@@ -136,16 +136,19 @@ function sizesText({ smallest, median, largest, distinct, extreme }: Sizes): str
   const size = ({ width, height }: CheckedImage) => `${integer(width)} x ${integer(height)}`
   if (distinct === 1) return [`sizes: all ${size(median)}`]
   const range = `smallest ${size(smallest)}, median ${size(median)}, largest ${size(largest)}`
-  const names = extreme.slice(0, 5).map(({ name }) => name)
+  const names = extreme.slice(0, 5).map(({ name }) => printable(name))
   const strips = `${integer(extreme.length)} longer than 1:10: ${names.join(', ')}${extreme.length > 5 ? ', …' : ''}`
   return [`sizes: ${range}; ${integer(distinct)} different ones`, ...(extreme.length > 0 ? [strips] : [])]
 }
+
+/** A name without what would command a terminal. */
+const printable = (name: string) => name.replace(/\p{Cc}/gu, '?')
 
 /** Every broken file by name, under the kind of its fault. */
 function brokenText(broken: Check['broken']): string[] {
   return Object.entries(imageFaults).flatMap(([kind, heading]) => {
     const these = broken.filter(({ fault }) => fault === kind)
-    const lines = these.map(({ name, reason }) => `  ${name}: ${reason}`)
+    const lines = these.map(({ name, reason }) => `  ${printable(`${name}: ${reason}`)}`)
     return lines.length === 0 ? [] : [`${heading} (${integer(lines.length)}):`, ...lines]
   })
 }

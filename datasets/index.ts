@@ -1,11 +1,12 @@
 /** Every dataset there is, by name or by path. */
 import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+import { decodeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
 import { loadFashionMnist } from './fashion-mnist.js'
-import { loadImageFolder } from './image-folder.js'
+import { listImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
-import { loadTar } from './tar.js'
+import { listTar } from './tar.js'
 
 export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 
@@ -21,6 +22,11 @@ export const datasetNames: readonly string[] = [...named.keys()]
  * write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
+  return decodeDataset(await listDataset(name, options), options)
+}
+
+/** The same without decoding a single image of a folder or an archive: they are decoded when they are asked for. */
+export async function listDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
   }
@@ -33,7 +39,7 @@ export async function loadDataset(name: string, options: LoadOptions = {}): Prom
   if (load !== undefined) return load(options)
   const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
   if (found instanceof Error) throw notFound(name, found)
-  return found.isDirectory() ? loadImageFolder(name, options) : loadTar(name, options)
+  return found.isDirectory() ? listImageFolder(name, options) : listTar(name, options)
 }
 
 function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {

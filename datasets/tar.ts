@@ -4,26 +4,34 @@ import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { brokenImage } from '../lib/data/decode.js'
-import { type ImageTree, treeDataset } from '../lib/data/image-tree.js'
+import { imageEnding } from '../lib/data/decode.js'
+import { brokenImage, type Fault } from '../lib/data/image-fault.js'
+import { decodeDataset, type ImageTree, listTrees } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 
 const blockSize = 512
 
+const linkReason = 'it is a link; pack the file itself'
+
 /**
- * The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
+ * Lists the archive without decoding its images. The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
-export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
+export async function listTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
   const train = await openTree(file, options.signal)
   try {
     const beside = await testArchive(file)
     const test = beside === undefined ? undefined : await openTree(beside, options.signal)
-    return await treeDataset(basename(file), { train, test }, options)
+    return await listTrees(basename(file), { train, test }, options)
   } catch (error) {
     await train.close()
     throw error
   }
+}
+
+/** The same with its images decoded where they are all alike. Throws DATA also where too many of them are broken. */
+export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
+  return decodeDataset(await listTar(file, options), options)
 }
 
 /** `photos-test.tar` or `photos-val.tar` beside `photos-train.tar`, where it is there. */
@@ -50,12 +58,12 @@ async function openTree(file: string, signal: AbortSignal | undefined): Promise<
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { places, folders } = await indexMembers(file, handle, signal)
+    const { places, ...listing } = await indexMembers(file, handle, signal)
     const read = async (path: string): Promise<Uint8Array> => {
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
       return readMember(handle, `${file}/${path}`, places.get(path))
     }
-    return { source: file, files: [...places.keys()], folders, read, close }
+    return { source: file, files: [...places.keys()], ...listing, read, close }
   } catch (error) {
     await close()
     throw error
@@ -66,6 +74,7 @@ async function openTree(file: string, signal: AbortSignal | undefined): Promise<
 async function indexMembers(file: string, handle: FileHandle, signal: AbortSignal | undefined) {
   const places = new Map<string, Place>()
   const folders: string[] = []
+  const faults: Fault[] = []
   let end = 0
   const index = extract()
   index.on('entry', (header, content, next) => {
@@ -74,6 +83,9 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
     const path = header.name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
     end = offset + Math.ceil(size / blockSize) * blockSize
     if (type === 'directory') folders.push(path)
+    // It may stand for a folder of images.
+    else if (type === 'symlink' && !imageEnding.test(path))
+      faults.push({ name: path, fault: 'link', reason: linkReason })
     else places.set(path, type === 'file' || type === 'contiguous-file' ? { offset, size } : undefined)
     content.on('error', () => {}) // told by the archive's stream
     content.on('end', next).resume()
@@ -88,16 +100,16 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { places, folders: folders.filter((path) => path !== '') }
+  return { places, folders: folders.filter((path) => path !== ''), faults }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
-  if (place === undefined) throw brokenImage(name, 'it is a link; pack the file itself')
+  if (place === undefined) throw brokenImage(name, 'link', linkReason)
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)
-    .catch((cause) => Promise.reject(brokenImage(name, cause)))
-  if (bytesRead < place.size) throw brokenImage(name, 'the archive has become shorter')
+    .catch((cause) => Promise.reject(brokenImage(name, 'unreadable', cause)))
+  if (bytesRead < place.size) throw brokenImage(name, 'unreadable', 'the archive has become shorter')
   return bytes
 }
 

@@ -37,6 +37,7 @@ const [workers, count, rounds] = [Number(values.workers), Number(values.count), 
 const augmentation: Augmentation = {
   ...{ crop: 'resized', pad: 0, scale: [0.08, 1], aspect: [3 / 4, 4 / 3], flip: true, filter: 'bicubic' },
   ...{ colorJitter: 0, randAugment: { magnitude: 9, deviation: 0.5, layers: 2 }, fill: [124, 116, 104] },
+  exact: false,
 }
 
 interface Took {

@@ -3,7 +3,8 @@ import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
 import { forEachConcurrently, yieldToEventLoop } from './concurrent.js'
 import type { Image, Split } from './dataset.js'
-import { type ImageOp, transformImages } from './image-ops.js'
+import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image-ops.js'
+import { jpegSize } from './jpeg.js'
 import type { Sample } from './sampler.js'
 import type { Augmentation, Evaluation, Strength } from './transform.js'
 import { evaluationPlan, isForDevice, shiftOf, trainingPlan } from './transform.js'
@@ -142,28 +143,69 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
 /** Decodes images for the occasion. */
 function decodingReader(split: Split, broken: BrokenImages, options: BatchReaderOptions): BatchReader {
   const loadGood = createSubstitutingLoad(split, broken, options.onBroken)
+  const transformPart = partialDecoder(split, options)
   const planOf = plannerOf(options)
   return async (sample, read) => {
     const size = read.sizeOf()
+    const side = { height: size, width: size }
     const indices = Int32Array.from(sample.indices)
     let images: Uint8Array | undefined
     let channels: 1 | 3 = 3
     let [decodeSeconds, transformSeconds] = [0, 0]
+    const place = (i: number, of: 1 | 3): [Uint8Array, number] => {
+      channels = of
+      const stride = size * size * channels
+      images ??= new Uint8Array(indices.length * stride)
+      return [images, i * stride]
+    }
     await forEachConcurrently(indices.length, options.workers, async (i) => {
       read.signal.throwIfAborted()
+      const plan = (picture: { width: number; height: number }) => planOf(picture, size, sample, i, read)
+      const part = broken.has(indices[i]!) ? undefined : await transformPart(indices[i]!, plan, side, () => place(i, 3))
+      if (part !== undefined) {
+        decodeSeconds += part[0]
+        transformSeconds += part[1]
+        return
+      }
       const begun = performance.now()
       const { index, image } = await loadGood(indices[i]!)
       decodeSeconds += (performance.now() - begun) / 1000
       indices[i] = index
-      channels = image.channels
-      const stride = size * size * channels
-      images ??= new Uint8Array(indices.length * stride)
-      const plan = planOf(image, size, sample, i, read)
-      const side = { height: size, width: size }
-      transformSeconds += await transformImages([image], channels, [plan], side, images, i * stride)
+      transformSeconds += await transformImages(
+        [image],
+        image.channels,
+        [plan(image)],
+        side,
+        ...place(i, image.channels),
+      )
     })
     const found = { labels: labelsOf(split.labels, indices), indices, pad: 0 }
-    return { images: images!, height: size, width: size, channels, ...found, decodeSeconds, transformSeconds }
+    return { images: images!, ...side, channels, ...found, decodeSeconds, transformSeconds }
+  }
+}
+
+/**
+ * Decodes and transforms images of which a part is enough, and gives undefined for all others. An image is read whole the
+ * first time, so that whether it is sound does not depend on the parts that were asked for, nor on where a run resumed.
+ */
+function partialDecoder({ length, read }: Split, { augmentation }: BatchReaderOptions) {
+  const exact = augmentation?.exact ?? true
+  const [nothing, sound, unusual] = [0, 1, 2]
+  const known = new Uint8Array(length)
+  const isPossible = read !== undefined && decodesJpegs()
+  return async (
+    index: number,
+    planOf: (picture: { width: number; height: number }) => ImageOp[],
+    side: { height: number; width: number },
+    place: () => [Uint8Array, number],
+  ): Promise<[number, number] | undefined> => {
+    if (!isPossible || known[index] === unusual) return undefined
+    const bytes = await read(index).catch(() => undefined) // the other decoder will say so
+    const picture = bytes && jpegSize(bytes)
+    const options = { exact, verify: known[index] === nothing, ...side }
+    const seconds = picture && (await transformJpeg(bytes, picture, planOf(picture), options, ...place()))
+    known[index] = seconds === undefined ? unusual : sound
+    return seconds
   }
 }
 

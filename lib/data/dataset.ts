@@ -22,6 +22,8 @@ export interface Split {
    * Rejects with IMAGE where this one image is broken; the loader then takes another in its place.
    */
   load(index: number): Promise<Image>
+  /** The bytes of image `index` as they are stored, where images are encoded; rejects as `load`. */
+  read?(index: number): Promise<Uint8Array>
   /** The pixels of image `index` without a copy, where `uniform` is given. */
   pixels?(index: number): Uint8Array
   /** How to name image `index` to a human: a path, or a member of an archive. */

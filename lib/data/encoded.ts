@@ -20,11 +20,14 @@ export interface EncodedImages {
 
 /** A split whose images are decoded each time they are asked for. */
 export function encodedSplit({ labels, channels, nameOf, read }: EncodedImages): Split {
-  const load = async (index: number) => {
+  const readChecked = async (index: number) => {
     checkIndex(index, labels.length)
-    return decodeImage(await read(index), { name: nameOf(index), channels })
+    return read(index)
   }
-  return { length: labels.length, labels, uniform: undefined, load, nameOf }
+  const load = async (index: number) => decodeImage(await readChecked(index), { name: nameOf(index), channels })
+  // Parts are decoded in colour alone.
+  const encoded = channels === 3 ? { read: readChecked } : {}
+  return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf }
 }
 
 type DecodeAheadOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>

@@ -91,6 +91,9 @@ function valuesOf(op: ImageOp): readonly number[] {
   }
 }
 
+const encode = (plan: readonly ImageOp[]) =>
+  Float64Array.from(plan.flatMap((op) => [kinds.indexOf(op.op), ...valuesOf(op)]))
+
 /**
  * Carries out a plan for each source and writes the results, all of size.height x size.width, side by side to `target`
  * from byte `offset` on; gives the seconds of work. Sources and target must not be changed or transferred meanwhile.
@@ -104,6 +107,27 @@ export function transformImages(
   target: Uint8Array,
   offset = 0,
 ): Promise<number> {
-  const encoded = plans.map((plan) => Float64Array.from(plan.flatMap((op) => [kinds.indexOf(op.op), ...valuesOf(op)])))
-  return native(() => addon().transformImages(sources, channels, encoded, size.height, size.width, target, offset))
+  return native(() =>
+    addon().transformImages(sources, channels, plans.map(encode), size.height, size.width, target, offset),
+  )
+}
+
+/** Whether this build can decode parts of JPEGs. */
+export const decodesJpegs = () => addon().jpegDecoder() !== ''
+
+/**
+ * Carries out a plan for a JPEG of `from` (height, width) in colour, decoding no more than the plan needs, and with `exact`
+ * false at a half, a quarter or an eighth where the plan shrinks by more; the plan must begin with a `crop` and a `resize`,
+ * or with a `resize`, for that. Gives the seconds of decoding and of the rest, or undefined where anything about the file
+ * is unusual: then `decodeImage` has to judge. `verify` reads the file to its end for it, past what the plan needs.
+ */
+export function transformJpeg(
+  bytes: Uint8Array,
+  from: { readonly height: number; readonly width: number },
+  plan: readonly ImageOp[],
+  options: { readonly exact: boolean; readonly verify: boolean; readonly height: number; readonly width: number },
+  target: Uint8Array,
+  offset = 0,
+): Promise<[number, number] | undefined> {
+  return native(() => addon().transformJpeg(bytes, from, encode(plan), options, target, offset))
 }

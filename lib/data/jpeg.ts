@@ -1,9 +1,27 @@
-/** A mistake of JPEG writers that decoders put up with. */
+/** What the headers of a JPEG say, and a mistake of JPEG writers that decoders put up with. */
 
 const startOfImage = 0xd8
 const endOfImage = 0xd9
 const startOfScan = 0xda
 const sequential = [0xc0, 0xc1]
+const progressive = 0xc2
+
+/** Width and height of a JPEG of 8-bit grey or colour, by its frame header; undefined for anything else. */
+export function jpegSize(bytes: Uint8Array): { width: number; height: number } | undefined {
+  if (bytes[0] !== 0xff || bytes[1] !== startOfImage) return undefined
+  for (let at = nextMarker(bytes, 2); at + 9 < bytes.length; ) {
+    const marker = bytes[at + 1]!
+    if (marker === startOfScan || marker === endOfImage) return undefined
+    const word = (offset: number) => bytes[at + offset]! * 256 + bytes[at + offset + 1]!
+    if (sequential.includes(marker) || marker === progressive) {
+      const [precision, height, width, components] = [bytes[at + 4], word(5), word(7), bytes[at + 9]]
+      const known = precision === 8 && (components === 1 || components === 3) && width > 0 && height > 0
+      return known ? { width, height } : undefined
+    }
+    at = nextMarker(bytes, at + 2 + word(2))
+  }
+  return undefined
+}
 
 /**
  * The JPEG with scan headers (ITU T.81, B.2.3) as a sequential one must have them: spectral selection 0 to 63, no successive

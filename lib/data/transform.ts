@@ -18,6 +18,8 @@ export interface Augmentation extends RandomCrop {
   readonly colorJitter: number
   readonly randAugment: RandAugment | null
   readonly fill: Fill
+  /** Decode JPEGs at their full size, also where much less is asked for. */
+  readonly exact: boolean
 }
 
 /** What adaptive regularisation changes from stage to stage. */

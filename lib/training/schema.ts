@@ -137,6 +137,8 @@ export const configSchema = section({
     flip: boolean().default(true),
     filter: oneOf(['bicubic', 'bilinear']).default('bicubic'),
     colorJitter: notNegative().default(0),
+    // Decode JPEGs at their full size also where an image of less than half of it is asked for.
+    exact: boolean().default(false),
     randAugment: nullOr(
       'a mapping of magnitude, deviation and layers',
       section({

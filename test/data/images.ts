@@ -11,7 +11,7 @@ import { draw, type Purpose } from '../../lib/random.js'
 /** Shifts and mirror images. */
 export const shifted: Augmentation = {
   ...{ crop: 'pad', pad: 2, scale: [0.08, 1], aspect: [3 / 4, 4 / 3], flip: true, filter: 'bicubic' },
-  ...{ colorJitter: 0, randAugment: null, fill: [124, 116, 104] },
+  ...{ colorJitter: 0, randAugment: null, fill: [124, 116, 104], exact: false },
 }
 
 /** Random parts of pictures, with everything that DeiT does to them. */

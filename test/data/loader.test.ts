@@ -298,3 +298,20 @@ test('boxes to erase come with the strength asked for, and only then', async () 
   const none = await run(uniformSplit(), {}, { steps: 1, strengthOf: () => ({ erasing: 0 }) })
   assert.equal(none[0]!.erase, undefined)
 })
+
+test('JPEGs of which parts are decoded give the same batches as whole ones', async () => {
+  const files = await Promise.all(
+    Array.from({ length }, (_, seed) => picture({ seed, width: 40 + seed, height: 36, format: 'jpeg' })),
+  )
+  const split = encodedSplit({
+    labels: Int32Array.from({ length }, (_, index) => index % 7),
+    channels: 3,
+    nameOf: (index) => `${index}.jpg`,
+    read: async (index) => (index === 4 ? files[index]!.subarray(0, 900) : files[index]!),
+  })
+  const given = { augmentation: { ...deit, exact: true }, maxBroken: 0.1 }
+  const parts = await run(split, given, { steps: 12, sizeOf: () => 16 })
+  const { read: _, ...whole } = split
+  assert.deepEqual(parts, await run(whole, given, { steps: 12, sizeOf: () => 16 }))
+  assert.ok(parts.every(({ indices }) => !indices.includes(4)))
+})

@@ -154,7 +154,7 @@ test('the table above names every option that is no choice among words', () => {
       : [path.slice(1)]
   const words = ['data', 'model', 'device', 'precision', 'schedule.kind', 'schedule.operator', 'schedule.source']
   words.push('schedule.moments', 'search.time', 'learningRate.per', 'evaluation.averages')
-  words.push('augmentation.crop', 'augmentation.filter', 'augmentation.flip')
+  words.push('augmentation.crop', 'augmentation.filter', 'augmentation.flip', 'augmentation.exact')
   const tested = new Set(refused.map(([path]) => path))
   assert.deepEqual(
     leaves(resolveConfig(minimal), '').filter((path) => !tested.has(path) && !words.includes(path)),

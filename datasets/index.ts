@@ -5,6 +5,7 @@ import { AutoprogError, expected, nearest } from '../lib/errors.js'
 import { loadFashionMnist } from './fashion-mnist.js'
 import { loadImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
+import { loadPack } from './pack.js'
 import { loadTar } from './tar.js'
 
 export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
@@ -17,8 +18,8 @@ const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = n
 export const datasetNames: readonly string[] = [...named.keys()]
 
 /**
- * Loads a dataset by name, or from the path of a folder or a tar archive of class folders. A name wins over a folder of that name;
- * write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
+ * Loads a dataset by name, or from the path of a folder or a tar archive of class folders, or of a packed dataset (`.pack`).
+ * A name wins over a folder of that name; write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   if (typeof name !== 'string' || name === '') {
@@ -33,7 +34,8 @@ export async function loadDataset(name: string, options: LoadOptions = {}): Prom
   if (load !== undefined) return load(options)
   const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
   if (found instanceof Error) throw notFound(name, found)
-  return found.isDirectory() ? loadImageFolder(name, options) : loadTar(name, options)
+  if (found.isDirectory()) return loadImageFolder(name, options)
+  return name.endsWith('.pack') ? loadPack(name, options) : loadTar(name, options)
 }
 
 function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {

@@ -1,6 +1,6 @@
 /** A split made of encoded images: decoded once and kept where they are small and alike, decoded on demand otherwise. */
 import { AutoprogError } from '../errors.js'
-import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
+import { type BrokenImages, createBrokenImages, standIns } from './broken.js'
 import { forEachConcurrently } from './concurrent.js'
 import type { Image, LoadOptions, Split } from './dataset.js'
 import { decodeImage, decodingLanes } from './decode.js'
@@ -16,6 +16,8 @@ export interface EncodedImages {
   nameOf(index: number): string
   /** The bytes of image `index` as they are stored; rejects with IMAGE where they cannot be read. */
   read(index: number): Promise<Uint8Array>
+  /** Makes an image of the bytes; they are those of an image file if not given. */
+  decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
 
 type EncodedOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>
@@ -29,9 +31,11 @@ export async function encodedSplit(
   options: EncodedOptions = {},
 ): Promise<{ split: Split; notices: string[] }> {
   const { labels, channels, nameOf, read } = images
+  const decode =
+    images.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
   const load = async (index: number) => {
     checkIndex(index, labels.length)
-    return decodeImage(await read(index), { name: nameOf(index), channels })
+    return decode(await read(index), index)
   }
   const broken = createBrokenImages(labels.length, options.maxBroken)
   const decoded = await decodeAll(labels.length, load, broken, options)
@@ -87,11 +91,7 @@ function replaceBroken(
   broken: BrokenImages,
 ): { indices: Int32Array; labels: Int32Array } {
   const stride = pixels.length / labels.length
-  const indices = Int32Array.from(labels, (_, index) => {
-    if (!broken.has(index)) return index
-    for (const candidate of substitutes(index, labels)) if (!broken.has(candidate)) return candidate
-    return index // cannot be: at least one image decoded, or its size would be unknown
-  })
+  const indices = standIns(labels, broken)
   indices.forEach((source, index) => {
     if (source !== index) pixels.copyWithin(index * stride, source * stride, (source + 1) * stride)
   })

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
+import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
 import { loadImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
@@ -18,8 +19,9 @@ const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = n
 export const datasetNames: readonly string[] = [...named.keys()]
 
 /**
- * Loads a dataset by name, or from the path of a folder or a tar archive of class folders, or of a packed dataset (`.pack`).
- * A name wins over a folder of that name; write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
+ * Loads a dataset by name, or from the path of a folder or a tar archive of class folders, of a packed dataset (`.pack`), or of a
+ * folder of CIFAR-10's binary files. A name wins over a folder of that name; write `./mnist` for the folder.
+ * Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   if (typeof name !== 'string' || name === '') {
@@ -34,7 +36,7 @@ export async function loadDataset(name: string, options: LoadOptions = {}): Prom
   if (load !== undefined) return load(options)
   const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
   if (found instanceof Error) throw notFound(name, found)
-  if (found.isDirectory()) return loadImageFolder(name, options)
+  if (found.isDirectory()) return (await isCifar10(name)) ? loadCifar10(name, options) : loadImageFolder(name, options)
   return name.endsWith('.pack') ? loadPack(name, options) : loadTar(name, options)
 }
 

@@ -5,12 +5,15 @@ import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { brokenImage } from '../lib/data/decode.js'
 import { type ImageTree, treeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
+import { cachedScan } from './scan-cache.js'
 
 /** Throws DATA where the folder cannot be read or is not laid out so, or where too many of its images are broken. */
 export async function loadImageFolder(folder: string, options: LoadOptions = {}): Promise<Dataset> {
-  const files: string[] = []
-  const folders: string[] = []
-  await walk(folder, '', [await resolveFolder(folder)])
+  const { files, folders } = await cachedScan({
+    path: folder,
+    scan: () => listTree(folder, options),
+    sourcesOf: (found) => ['', ...found.folders].map((path) => join(folder, path)),
+  })
   const tree: ImageTree = {
     source: folder,
     files,
@@ -20,10 +23,18 @@ export async function loadImageFolder(folder: string, options: LoadOptions = {})
     async close() {},
   }
   return treeDataset(basename(folder) || folder, { train: tree }, options)
+}
+
+async function listTree(folder: string, { signal, onListing }: LoadOptions) {
+  const files: string[] = []
+  const folders: string[] = []
+  await walk(folder, '', [await resolveFolder(folder)])
+  return { files, folders }
 
   /** `linked`: the real paths of the root and of the linked folders that lead here, so that links in a circle end. */
   async function walk(root: string, prefix: string, linked: readonly string[]): Promise<void> {
-    options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
+    onListing?.(files.length)
     for (const entry of await list(join(root, prefix.slice(0, -1)))) {
       const path = `${prefix}${entry.name}`
       const kind = entry.isSymbolicLink() ? await stat(join(root, path)).catch(() => undefined) : entry

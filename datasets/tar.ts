@@ -7,6 +7,7 @@ import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { brokenImage } from '../lib/data/decode.js'
 import { type ImageTree, treeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
+import { cachedScan } from './scan-cache.js'
 
 const blockSize = 512
 
@@ -15,10 +16,10 @@ const blockSize = 512
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
 export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
-  const train = await openTree(file, options.signal)
+  const train = await openTree(file, options)
   try {
     const beside = await testArchive(file)
-    const test = beside === undefined ? undefined : await openTree(beside, options.signal)
+    const test = beside === undefined ? undefined : await openTree(beside, options)
     return await treeDataset(basename(file), { train, test }, options)
   } catch (error) {
     await train.close()
@@ -42,18 +43,27 @@ async function testArchive(file: string): Promise<string | undefined> {
   return undefined
 }
 
-/** Where a member's bytes lie; undefined for a member without bytes of its own, such as a link. */
-type Place = { readonly offset: number; readonly size: number } | undefined
+/** Where a member's bytes lie. */
+interface Place {
+  readonly offset: number
+  /** -1 for a member without bytes of its own, such as a link. */
+  readonly size: number
+}
 
-async function openTree(file: string, signal: AbortSignal | undefined): Promise<ImageTree> {
+async function openTree(file: string, options: LoadOptions): Promise<ImageTree> {
   const handle = await open(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { places, folders } = await indexMembers(file, handle, signal)
+    const { paths, offsets, sizes, folders } = await cachedScan({
+      path: file,
+      scan: () => indexMembers(file, handle, options),
+      sourcesOf: () => [file],
+    })
+    const places = new Map(paths.map((path, index) => [path, { offset: offsets[index]!, size: sizes[index]! }]))
     const read = async (path: string): Promise<Uint8Array> => {
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
-      return readMember(handle, `${file}/${path}`, places.get(path))
+      return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
     return { source: file, files: [...places.keys()], folders, read, close }
   } catch (error) {
@@ -63,8 +73,10 @@ async function openTree(file: string, signal: AbortSignal | undefined): Promise<
 }
 
 /** Reads the archive once from end to end and keeps where each file lies. */
-async function indexMembers(file: string, handle: FileHandle, signal: AbortSignal | undefined) {
-  const places = new Map<string, Place>()
+async function indexMembers(file: string, handle: FileHandle, { signal, onListing }: LoadOptions) {
+  const paths: string[] = []
+  const offsets: number[] = []
+  const sizes: number[] = []
   const folders: string[] = []
   let end = 0
   const index = extract()
@@ -74,7 +86,12 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
     const path = header.name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
     end = offset + Math.ceil(size / blockSize) * blockSize
     if (type === 'directory') folders.push(path)
-    else places.set(path, type === 'file' || type === 'contiguous-file' ? { offset, size } : undefined)
+    else {
+      paths.push(path)
+      offsets.push(offset)
+      sizes.push(type === 'file' || type === 'contiguous-file' ? size : -1)
+    }
+    if (paths.length % 1000 === 0) onListing?.(paths.length)
     content.on('error', () => {}) // told by the archive's stream
     content.on('end', next).resume()
   })
@@ -88,11 +105,11 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { places, folders: folders.filter((path) => path !== '') }
+  return { paths, offsets, sizes, folders: folders.filter((path) => path !== '') }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
-  if (place === undefined) throw brokenImage(name, 'it is a link; pack the file itself')
+  if (place.size === -1) throw brokenImage(name, 'it is a link; pack the file itself')
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)

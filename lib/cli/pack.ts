@@ -44,7 +44,11 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
   const { signal } = interrupt
   const begun = performance.now()
   try {
-    const dataset = await loadDataset(data, { signal, onProgress: createProgress('reading') })
+    const dataset = await loadDataset(data, {
+      signal,
+      onListing: createProgress('listing', 'files'),
+      onProgress: createProgress('reading', 'images'),
+    })
     const { train, test, classes, channels } = dataset
     const { maxSize, quality, raw } = options
     const { bytes, notices } = await packDataset(dataset, out, {
@@ -52,7 +56,7 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
       ...(quality === undefined ? {} : { quality }),
       ...(raw === undefined ? {} : { raw }),
       signal,
-      onProgress: createProgress('packing'),
+      onProgress: createProgress('packing', 'images'),
     }).finally(dataset.close)
     const seconds = (performance.now() - begun) / 1000
     const counts = { trainImages: train.length, testImages: test.length }
@@ -69,11 +73,11 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
 }
 
 /** Tells now and then how far the work has come. */
-function createProgress(what: string): (done: number, total: number) => void {
+function createProgress(doing: string, what: string): (done: number, total?: number) => void {
   let last = performance.now()
   return (done, total) => {
     if (performance.now() - last < 1000 * interval) return
     last = performance.now()
-    process.stderr.write(`${what}… ${integer(done)} of ${integer(total)} images\n`)
+    process.stderr.write(`${doing}… ${integer(done)}${total === undefined ? '' : ` of ${integer(total)}`} ${what}\n`)
   }
 }

@@ -7,6 +7,7 @@ import { loadFashionMnist } from './fashion-mnist.js'
 import { loadImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
 import { loadPack } from './pack.js'
+import { expandShards, findShards, loadShards } from './shards.js'
 import { loadTar } from './tar.js'
 
 export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
@@ -19,8 +20,9 @@ const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = n
 export const datasetNames: readonly string[] = [...named.keys()]
 
 /**
- * Loads a dataset by name, or from the path of a folder or a tar archive of class folders, of a packed dataset (`.pack`), or of a
- * folder of CIFAR-10's binary files. A name wins over a folder of that name; write `./mnist` for the folder.
+ * Loads a dataset by name, or from the path of a folder of class folders, a tar archive, a folder of archives or their names with
+ * braces (`train-{000..146}.tar`), a packed dataset (`.pack`), or a folder of CIFAR-10's binary files. A name wins over a folder of
+ * that name; write `./mnist` for the folder.
  * Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
@@ -35,9 +37,19 @@ export async function loadDataset(name: string, options: LoadOptions = {}): Prom
   const load = named.get(name)
   if (load !== undefined) return load(options)
   const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
-  if (found instanceof Error) throw notFound(name, found)
-  if (found.isDirectory()) return (await isCifar10(name)) ? loadCifar10(name, options) : loadImageFolder(name, options)
+  if (found instanceof Error) {
+    const shards = await expandShards(name)
+    if (shards === undefined) throw notFound(name, found)
+    return loadShards(shards, options)
+  }
+  if (found.isDirectory()) return loadFolder(name, options)
   return name.endsWith('.pack') ? loadPack(name, options) : loadTar(name, options)
+}
+
+async function loadFolder(folder: string, options: LoadOptions): Promise<Dataset> {
+  if (await isCifar10(folder)) return loadCifar10(folder, options)
+  const shards = await findShards(folder)
+  return shards === undefined ? loadImageFolder(folder, options) : loadShards(shards, options)
 }
 
 function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {

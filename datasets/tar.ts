@@ -1,13 +1,13 @@
-/** An uncompressed tar archive laid out as an image folder; images are read in place, nothing is unpacked. */
+/** An uncompressed tar archive laid out as an image folder, or as WebDataset does; images are read in place, nothing is unpacked. */
 import { access, type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { brokenImage } from '../lib/data/decode.js'
-import { type ImageTree, treeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan } from './scan-cache.js'
+import { isClassText, type PairedTree, pairedDataset } from './webdataset.js'
 
 const blockSize = 512
 
@@ -16,11 +16,11 @@ const blockSize = 512
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
 export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
-  const train = await openTree(file, options)
+  const train = await openTar(file, options)
   try {
     const beside = await testArchive(file)
-    const test = beside === undefined ? undefined : await openTree(beside, options)
-    return await treeDataset(basename(file), { train, test }, options)
+    const test = beside === undefined ? undefined : await openTar(beside, options)
+    return await pairedDataset(basename(file), { train, test }, dirname(file), options)
   } catch (error) {
     await train.close()
     throw error
@@ -50,12 +50,13 @@ interface Place {
   readonly size: number
 }
 
-async function openTree(file: string, options: LoadOptions): Promise<ImageTree> {
+/** Finds the archive's members. Throws DATA where it cannot be read or is truncated. */
+export async function openTar(file: string, options: LoadOptions): Promise<PairedTree> {
   const handle = await open(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { paths, offsets, sizes, folders } = await cachedScan({
+    const { paths, offsets, sizes, folders, classTexts } = await cachedScan({
       path: file,
       scan: () => indexMembers(file, handle, options),
       sourcesOf: () => [file],
@@ -65,7 +66,7 @@ async function openTree(file: string, options: LoadOptions): Promise<ImageTree> 
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
       return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
-    return { source: file, files: [...places.keys()], folders, read, close }
+    return { source: file, files: [...places.keys()], folders, classTexts: new Map(classTexts), read, close }
   } catch (error) {
     await close()
     throw error
@@ -78,6 +79,7 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
   const offsets: number[] = []
   const sizes: number[] = []
   const folders: string[] = []
+  const classTexts: [path: string, text: string][] = []
   let end = 0
   const index = extract()
   index.on('entry', (header, content, next) => {
@@ -92,6 +94,11 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
       sizes.push(type === 'file' || type === 'contiguous-file' ? size : -1)
     }
     if (paths.length % 1000 === 0) onListing?.(paths.length)
+    if (isClassText(path)) {
+      const entry: [string, string] = [path, '']
+      classTexts.push(entry)
+      content.on('data', (bytes) => (entry[1] = `${entry[1]}${bytes}`.slice(0, 64)))
+    }
     content.on('error', () => {}) // told by the archive's stream
     content.on('end', next).resume()
   })
@@ -105,7 +112,7 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { paths, offsets, sizes, folders: folders.filter((path) => path !== '') }
+  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), classTexts }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {

@@ -4,39 +4,70 @@ import { arrangeClassFolders, arrangeTestHalf, holdOut, type LabelledPaths, type
 import type { Dataset, LoadOptions } from './dataset.js'
 import { encodedSplit } from './encoded.js'
 
+/** Share of each class held out where nothing else is said. */
+const defaultShare = 0.1
+
 /** A tree of files that can be read. */
 export interface ImageTree extends Listing {
   /** The bytes of a file; rejects with IMAGE where they cannot be had. */
   read(path: string): Promise<Uint8Array>
+  /** How to name a file to a human; `source/path` if not given. */
+  nameOf?(path: string): string
   /** Releases what the tree holds open; harmless when repeated. */
   close(): Promise<void>
 }
 
-/** Closes the trees where making the dataset fails. Images have three channels, as in torchvision's ImageFolder. */
+export interface Trees {
+  readonly train: ImageTree
+  readonly test?: ImageTree | undefined
+}
+
+/** Some images of a tree. */
+export interface Half extends LabelledPaths {
+  readonly tree: ImageTree
+}
+
+/** Which images train and which test. */
+export interface Halves {
+  readonly classes: readonly string[]
+  readonly train: Half
+  readonly test: Half
+  readonly notices: readonly string[]
+}
+
+/**
+ * Closes the trees where making the dataset fails. Images have three channels, as in torchvision's ImageFolder.
+ * Trees are taken for class folders unless `arrange` says otherwise.
+ */
 export async function treeDataset(
   name: string,
-  trees: { train: ImageTree; test?: ImageTree | undefined },
+  trees: Trees,
   options: LoadOptions,
+  arrange: (trees: Trees, options: LoadOptions) => Halves = arrangeHalves,
 ): Promise<Dataset> {
   const close = async () => {
     await trees.train.close()
     await trees.test?.close()
   }
   try {
-    const { classes, train, test, notices } = arrangeHalves(trees, options)
+    const { holdOut: share = defaultShare } = options
+    if (!(share > 0 && share < 1)) {
+      throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
+    }
+    const { classes, train, test, notices } = arrange(trees, options)
     const total = train.paths.length + test.paths.length
-    const load = (tree: ImageTree, { paths, labels }: LabelledPaths, before: number) =>
+    const load = ({ tree, paths, labels }: Half, before: number) =>
       encodedSplit(
         {
           labels,
           channels: 3,
-          nameOf: (index) => `${tree.source}/${paths[index]}`,
+          nameOf: (index) => tree.nameOf?.(paths[index]!) ?? `${tree.source}/${paths[index]}`,
           read: (index) => tree.read(paths[index]!),
         },
         { ...options, onProgress: (done) => options.onProgress?.(before + done, total) },
       )
-    const trainHalf = await load(trees.train, train, 0)
-    const testHalf = await load(test.tree, test, train.paths.length)
+    const trainHalf = await load(train, 0)
+    const testHalf = await load(test, train.paths.length)
     return {
       name,
       classes,
@@ -52,26 +83,34 @@ export async function treeDataset(
   }
 }
 
-function arrangeHalves(
-  trees: { train: ImageTree; test?: ImageTree | undefined },
-  { holdOut: share = 0.1, seed = 0 }: LoadOptions,
-) {
-  if (!(share > 0 && share < 1)) {
-    throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
-  }
-  const { classes, train, test, notices } = arrangeClassFolders(trees.train)
+function arrangeHalves(trees: Trees, options: LoadOptions): Halves {
+  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train)
+  const train = { ...arranged.train, tree: trees.train }
   if (test !== undefined) return { classes, train, test: { ...test, tree: trees.train }, notices }
   if (trees.test !== undefined) {
-    const beside = `the test images are those of ${trees.test.source}, which lies beside the training images`
     const half = arrangeTestHalf(trees.test, classes)
+    const beside = besideNotice(trees.test)
     return { classes, train, test: { ...half, tree: trees.test }, notices: [...notices, beside, ...half.notices] }
   }
+  const { notice, ...halves } = holdOutOf(train, options)
+  return { classes, ...halves, notices: [...notices, notice] }
+}
+
+export const besideNotice = (test: ImageTree) =>
+  `the test images are those of ${test.source}, which lies beside the training images`
+
+/** Holds a share of each class out for testing. Throws DATA where there are too few images for that. */
+export function holdOutOf(
+  train: Half,
+  { holdOut: share = defaultShare, seed = 0 }: LoadOptions,
+): { train: Half; test: Half; notice: string } {
+  const { tree } = train
   const halves = holdOut(train, share, seed)
   const held = halves.test.paths.length
   if (held === 0) {
     const hint = 'give every class at least two images, or a test half of its own'
-    throw new AutoprogError('DATA', `${trees.train.source} holds too few images to keep some for testing`, { hint })
+    throw new AutoprogError('DATA', `${tree.source} holds too few images to keep some for testing`, { hint })
   }
   const notice = `no test half was found: ${held} of ${train.paths.length} images are held out for testing (${Number((share * 100).toFixed(2))}% of each class, seed ${seed})`
-  return { classes, train: halves.train, test: { ...halves.test, tree: trees.train }, notices: [...notices, notice] }
+  return { train: { ...halves.train, tree }, test: { ...halves.test, tree }, notice }
 }

@@ -60,11 +60,13 @@ async function photo(image: number): Promise<Buffer> {
     return `<ellipse ${place} fill="rgb(${colour})" fill-opacity="${0.3 + 0.6 * at(4)}"/>`
   })
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${shapes.join('')}</svg>`
-  return sharp(pixels, { raw: { width, height, channels: 3 } })
+  const jpeg = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .composite([{ input: Buffer.from(svg) }])
     .removeAlpha()
     .jpeg({ quality: 90 })
     .toBuffer()
+  // Every fourth stands upright, so that not all are alike.
+  return image % 4 === 3 ? sharp(jpeg).rotate(90).jpeg({ quality: 90 }).toBuffer() : jpeg
 }
 
 for (let label = 0; label < 8; label++) mkdirSync(join(folder, `class${label}`), { recursive: true })

@@ -6,16 +6,15 @@
  * are eager PyTorch and torch.compile, both under autocast in bf16 and fp16, with their images on the device already;
  * ours travel there while the step before runs.
  */
-import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../lib/index.js'
 import { createModel } from '../lib/models/registry.js'
 import { describeMachine } from '../lib/report/machine.js'
 import { table } from '../lib/report/table.js'
+import { median, startWorker } from './worker.js'
 
 const { values } = parseArgs({
   options: {
@@ -42,31 +41,6 @@ const peerModes = gpu ? ['eager', 'compile'] : ['eager']
 /** Steps of a round: enough that a GPU's take a while. */
 const stepsPerRound = gpu ? 20 : 1
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-
-interface Worker {
-  stop(): void
-  ask(command: string): Promise<Record<string, unknown> | undefined>
-}
-
-/** A child process that answers each line with a line of JSON; undefined once it has died. */
-function startWorker(command: string, args: readonly string[]): Worker {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  child.on('error', () => undefined)
-  child.stdin.on('error', () => undefined)
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  return {
-    stop: () => {
-      child.kill()
-    },
-    ask: async (line) => {
-      child.stdin.write(`${line}\n`)
-      const { value, done } = await lines.next()
-      return done ? undefined : (JSON.parse(value) as Record<string, unknown>)
-    },
-  }
-}
-
-const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!
 
 /** GFLOP/s of the product that dominates the model's step. */
 async function measureGemm(name: string, batch: number, resolution: number): Promise<number> {

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The command line: routes to one file per command. */
 import { Command } from 'commander'
 import { reportFailure } from './command.js'

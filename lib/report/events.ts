@@ -62,6 +62,19 @@ export interface StepEvent {
   seconds: number
   /** Time of `seconds` in which the step waited for data. */
   waited: number
+  /** Work of all threads on the step's images. */
+  decodeSeconds: number
+  transformSeconds: number
+}
+
+/** How the loader kept up. Images are made by several threads at a time; speeds are those of one. */
+export interface LoaderFigures {
+  /** Share of the training time in which steps waited for data. */
+  waitShare: number
+  /** Images decoded a second; null where they lie decoded in memory. */
+  decodedPerSecond: number | null
+  /** Images cut, scaled and augmented a second; null where the device does it. */
+  transformedPerSecond: number | null
 }
 
 export interface CandidateResult extends Subnetwork {
@@ -83,7 +96,7 @@ export interface SearchEvent {
 }
 
 /** Held-out accuracy after an epoch, in [0, 1]. `emas` has one entry per average, in the order of the recipe's decays. */
-export interface EpochEvent {
+export interface EpochEvent extends LoaderFigures {
   type: 'epoch'
   epoch: number // finished epochs, from 1
   step: number
@@ -129,7 +142,7 @@ export interface StageSummary {
 }
 
 /** `summary.json`; unknown is null. */
-export interface Summary {
+export interface Summary extends LoaderFigures {
   scheme: string
   model: string
   data: string
@@ -153,8 +166,6 @@ export interface Summary {
   bestEmaDecay: number | null
   /** Steps that were skipped because fp16 gradients overflowed; null with other precisions. */
   skippedSteps: number | null
-  /** Share of the training time in which steps waited for data. */
-  waitShare: number
   stages: StageSummary[]
 }
 

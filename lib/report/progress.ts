@@ -28,7 +28,7 @@ export function createProgress({
   const drawn = bar ? createBar(stream) : undefined
   let lastLine = Number.NEGATIVE_INFINITY
   const showStep = (event: StepEvent) => {
-    const text = () => stepText(event, pace.stages(), pace.imagesPerSecond(), pace.secondsLeft())
+    const text = () => stepText(event, pace.stages(), pace.imagesPerSecond(), pace.secondsLeft(), pace.waitShare())
     if (drawn !== undefined) drawn.update(event, text())
     else if (now() - lastLine >= interval) {
       lastLine = now()
@@ -95,6 +95,7 @@ function createPace(size = 50) {
     /** Unknown after a resume, until the next stage begins. */
     stages: () => stage?.stages,
     imagesPerSecond: () => sum((event) => event.images) / sum((event) => event.seconds),
+    waitShare: () => sum((event) => event.waited) / sum((event) => event.seconds),
     /** The last stage goes on as it is; before it, steps are taken to grow evenly to the full network's cost. */
     secondsLeft() {
       const last = recent.at(-1)

@@ -30,12 +30,14 @@ export function stepText(
   stages: number | undefined,
   imagesPerSecond: number,
   secondsLeft: number,
+  waitShare: number,
 ): string {
   return [
     `step ${event.step + 1}/${event.steps}`,
     `stage ${event.stage}${stages === undefined ? '' : `/${stages}`} ${event.phase}`,
     `${event.depth} layers, ${event.resolution} px`,
     `${integer(imagesPerSecond)} images/s`,
+    ...(waitShare < 0.01 ? [] : [`waits ${percent(waitShare)}`]),
     `loss ${small(event.loss)}`,
     `lr ${small(event.learningRate)}`,
     `${duration(secondsLeft)} left`,
@@ -54,6 +56,7 @@ export function summaryText(summary: Summary): string {
     stagesTable(summary.stages),
     `top-1                ${percent(top1)}${average}`,
     `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
+    ...(summary.transformedPerSecond === null ? [] : [`images a second      ${loaderText(summary)}, each thread`]),
     ...(summary.skippedSteps
       ? [
           `skipped steps        ${integer(summary.skippedSteps)} of ${integer(summary.steps)}: fp16 gradients overflowed, the loss scale was lowered`,
@@ -63,6 +66,11 @@ export function summaryText(summary: Summary): string {
     `theoretical speed-up ${times(speedupTheoretical)}`,
     `practical speed-up   ${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
   ].join('\n')
+}
+
+function loaderText({ decodedPerSecond, transformedPerSecond }: Summary): string {
+  const decoded = decodedPerSecond === null ? '' : `${integer(decodedPerSecond)} decoded, `
+  return `${decoded}${integer(transformedPerSecond!)} augmented`
 }
 
 function startText(event: StartEvent): string {
@@ -91,6 +99,7 @@ function epochText(event: EpochEvent): string {
     ...(event.emas.length === 0 ? [] : [`best average ${percent(best.top1)} (${best.decay})`]),
     `lr ${small(event.learningRate)}`,
     `${integer(event.imagesPerSecond)} images/s`,
+    ...(event.waitShare < 0.01 ? [] : [`waited for data ${percent(event.waitShare)}`]),
     duration(event.trainSeconds),
   ].join(' · ')
 }

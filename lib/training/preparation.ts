@@ -2,6 +2,8 @@
 import type { Split } from '../data/dataset.js'
 import type { Augmentation, Evaluation } from '../data/transform.js'
 import type { Model } from '../models/model.js'
+import type { LoaderFigures } from '../report/events.js'
+import { integer, percent } from '../report/format.js'
 import type { Config } from './config.js'
 
 /** Squares up to this size are shifted rather than cut: CIFAR's, MNIST's, Tiny ImageNet's. */
@@ -25,4 +27,26 @@ export function evaluationOf({ evaluation, augmentation }: Config, split: Split)
 /** Images prepared at a time: as many as there are threads for it. */
 export function workersOf({ workers }: Config): number {
   return workers === 'auto' ? Number(process.env.UV_THREADPOOL_SIZE) || 4 : workers
+}
+
+/** Share of an epoch's time spent waiting from which on it is worth saying. */
+const worthSaying = 0.05
+
+/** What to do about an epoch that waited for its data; undefined where it hardly did. */
+export function bottleneck(figures: LoaderFigures, workers: number, cores: number): string | undefined {
+  const { waitShare, decodedPerSecond: decoded, transformedPerSecond: transformed } = figures
+  if (waitShare < worthSaying) return undefined
+  const speeds = [
+    ...(decoded === null ? [] : [`decodes ${integer(decoded)} images a second`]),
+    ...(transformed === null ? [] : [`augments ${integer(transformed)}`]),
+  ]
+  const remedies = [
+    ...(workers < cores ? [`raise workers from ${workers} towards the ${cores} cores`] : []),
+    ...(decoded === null ? [] : ['pack the data once (autoprog pack), which scales it down and stores it in one file']),
+    ...(decoded === null || (transformed !== null && transformed < decoded)
+      ? ['augment less (augmentation.randAugment)']
+      : []),
+  ]
+  const thread = speeds.length === 0 ? '' : `: one of ${workers} workers ${speeds.join(' and ')}`
+  return `${percent(waitShare)} of the time was spent waiting for data${thread}. To go faster: ${remedies.join(', or ')}`
 }

@@ -71,6 +71,8 @@ export interface Run {
   stage: Stage
   search: Search | undefined
   lastCheckpoint: string | undefined
+  /** The user was told what holds up the loader. */
+  hinted: boolean
   /** When the last step was through, as `performance.now()` has it. */
   freeSince: number
 }
@@ -125,6 +127,7 @@ export async function openRun(config: Config, options: TrainOptions, device: Dev
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
+    hinted: false,
     freeSince: 0,
   }
   if (state.searching) run.search = openSearch(run, state.search)

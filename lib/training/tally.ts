@@ -1,7 +1,7 @@
 /** Sums of a run, kept through interruptions: what each stage and epoch took, and what the summary says of it. */
 
 import type { Subnetwork } from '../growth/space.js'
-import type { StageSummary, StepEvent, Summary } from '../report/events.js'
+import type { LoaderFigures, StageSummary, StepEvent, Summary } from '../report/events.js'
 
 export interface StageTally {
   stage: number
@@ -15,19 +15,30 @@ export interface StageTally {
 
 export interface Tally {
   stages: StageTally[]
-  waited: number
   totalSeconds: number
   skippedSteps: number | null
-  epoch: { loss: number; steps: number; seconds: number; images: number }
+  work: Work
+  epoch: Work & { loss: number; steps: number }
 }
+
+/** Sums over steps, for what the loader has to say. */
+interface Work {
+  seconds: number
+  images: number
+  waited: number
+  decodeSeconds: number
+  transformSeconds: number
+}
+
+const noWork = (): Work => ({ seconds: 0, images: 0, waited: 0, decodeSeconds: 0, transformSeconds: 0 })
 
 export function createTally(): Tally {
   return {
     stages: [],
-    waited: 0,
     totalSeconds: 0,
     skippedSteps: null,
-    epoch: { loss: 0, steps: 0, seconds: 0, images: 0 },
+    work: noWork(),
+    epoch: { ...noWork(), loss: 0, steps: 0 },
   }
 }
 
@@ -49,19 +60,33 @@ export function addStep(tally: Tally, event: StepEvent, flops: number): void {
   stage.flops += flops
   if (event.phase === 'search') stage.searchSteps++
   addSeconds(tally, event.seconds, event.phase === 'search')
-  tally.waited += event.waited
-  const { epoch } = tally
+  const { epoch, work } = tally
   epoch.loss += event.loss
   epoch.steps++
-  epoch.seconds += event.seconds
-  epoch.images += event.images
+  for (const key of Object.keys(work) as (keyof Work)[]) {
+    work[key] += event[key]
+    epoch[key] += event[key]
+  }
+}
+
+function loaderFigures({ seconds, images, waited, decodeSeconds, transformSeconds }: Work): LoaderFigures {
+  const perSecond = (spent: number) => (spent === 0 ? null : images / spent)
+  return {
+    waitShare: waited / Math.max(seconds, 1e-9),
+    decodedPerSecond: perSecond(decodeSeconds),
+    transformedPerSecond: perSecond(transformSeconds),
+  }
 }
 
 /** What the epoch came to; the next one starts from nothing. */
-export function closeEpoch(tally: Tally): { trainLoss: number; trainSeconds: number; imagesPerSecond: number } {
+export function closeEpoch(
+  tally: Tally,
+): LoaderFigures & { trainLoss: number; trainSeconds: number; imagesPerSecond: number } {
   const { loss, steps, seconds, images } = tally.epoch
+  const figures = loaderFigures(tally.epoch)
   tally.epoch = createTally().epoch
   return {
+    ...figures,
     trainLoss: loss / Math.max(1, steps),
     trainSeconds: seconds,
     imagesPerSecond: images / Math.max(seconds, 1e-9),
@@ -89,7 +114,7 @@ export function summarize(
     speedupTheoretical: flopsFull / flopsPerStep,
     speedupPractical: baselineSeconds === null ? null : baselineSeconds / seconds,
     skippedSteps: tally.skippedSteps,
-    waitShare: tally.waited / Math.max(seconds, 1e-9),
+    ...loaderFigures({ ...tally.work, seconds }),
     stages: tally.stages.map(stageSummary),
   }
 }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { Batch } from '../data/loader.js'
 import type { Mix } from '../data/mix.js'
 import { drawMix } from '../data/mix.js'
@@ -13,7 +14,7 @@ import type { Config } from './config.js'
 import { peakRate } from './config-rules.js'
 import { evaluateHeldOut } from './held-out.js'
 import { learningRateAt } from './learning-rate.js'
-import { evaluationOf, workersOf } from './preparation.js'
+import { bottleneck, evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
 import type { StepResult } from './session.js'
@@ -226,6 +227,8 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
     images: batch.labels.length,
     seconds,
     waited: seconds - computed,
+    decodeSeconds: batch.decodeSeconds,
+    transformSeconds: batch.transformSeconds,
   }
   addStep(state.tally, event, model.flops(subnetwork))
   return event
@@ -353,6 +356,9 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
   state.lastEpoch = event
   state.epochDue = false
   yield event
+  const hint = bottleneck(event, workersOf(config), availableParallelism())
+  if (hint !== undefined && !run.hinted) yield { type: 'notice', message: hint }
+  run.hinted ||= hint !== undefined
   if (options.out !== undefined && (last || epoch % config.checkpoint.every === 0)) yield await checkpoint(run)
 }
 

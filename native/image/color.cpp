@@ -135,18 +135,24 @@ Table same() {
   return table([](int i) { return i; });
 }
 
-using Histogram = std::array<int64_t, 256>;
+using Histogram = std::array<int32_t, 256>;
 
 // Gives every channel the table that `tableOf` makes of its histogram.
+template <int channels, typename TableOf>
+void mapChannels(Image& image, const TableOf& tableOf) {
+  Histogram histograms[channels] = {};
+  uint8_t* const end = image.data() + image.bytes();
+  for (const uint8_t* pixel = image.data(); pixel < end; pixel += channels)
+    for (int c = 0; c < channels; c++) histograms[c][pixel[c]]++;
+  Table tables[channels];
+  for (int c = 0; c < channels; c++) tables[c] = tableOf(histograms[c]);
+  for (uint8_t* pixel = image.data(); pixel < end; pixel += channels)
+    for (int c = 0; c < channels; c++) pixel[c] = tables[c][pixel[c]];
+}
+
 template <typename TableOf>
 void mapByHistogram(Image& image, const TableOf& tableOf) {
-  const auto channels = static_cast<size_t>(image.channels);
-  for (size_t c = 0; c < channels; c++) {
-    Histogram histogram = {};
-    for (size_t i = c; i < image.pixels.size(); i += channels) histogram[image.pixels[i]]++;
-    const Table values = tableOf(histogram);
-    for (size_t i = c; i < image.pixels.size(); i += channels) image.pixels[i] = values[image.pixels[i]];
-  }
+  image.channels == 3 ? mapChannels<3>(image, tableOf) : mapChannels<1>(image, tableOf);
 }
 
 Table stretched(const Histogram& histogram) {
@@ -159,7 +165,7 @@ Table stretched(const Histogram& histogram) {
 }
 
 Table flattened(const Histogram& histogram) {
-  const auto isFilled = [](int64_t count) { return count > 0; };
+  const auto isFilled = [](int32_t count) { return count > 0; };
   const auto last = std::find_if(histogram.rbegin(), histogram.rend(), isFilled);
   const int64_t total = std::accumulate(histogram.begin(), histogram.end(), int64_t{0});
   const int64_t step = total == 0 ? 0 : (total - *last) / 255;
@@ -173,15 +179,16 @@ Table flattened(const Histogram& histogram) {
 }
 
 std::vector<uint8_t> lumasOf(const Image& image) {
-  if (image.channels == 1) return image.pixels;
-  std::vector<uint8_t> result(image.pixels.size() / 3);
-  HWY_DYNAMIC_DISPATCH(lumas)(image.pixels.data(), result.size(), result.data());
+  const Picture picture = image.view();
+  if (image.channels == 1) return {picture.pixels, picture.pixels + picture.bytes()};
+  std::vector<uint8_t> result(picture.bytes() / 3);
+  HWY_DYNAMIC_DISPATCH(lumas)(picture.pixels, result.size(), result.data());
   return result;
 }
 
 void blendWith(const std::vector<uint8_t>& degenerate, double factor, Image& image) {
   HWY_DYNAMIC_DISPATCH(blend)
-  (degenerate.data(), static_cast<float>(factor), image.pixels.size(), image.pixels.data());
+  (degenerate.data(), static_cast<float>(factor), image.bytes(), image.data());
 }
 
 Table blendedWith(int degenerate, double factor) {
@@ -191,7 +198,10 @@ Table blendedWith(int degenerate, double factor) {
 }  // namespace
 
 void map(Image& image, const Table& table) {
-  for (uint8_t& value : image.pixels) value = table[value];
+  uint8_t* const values = image.data();
+  const size_t size = image.bytes();
+#pragma GCC unroll 8
+  for (size_t i = 0; i < size; i++) values[i] = table[values[i]];
 }
 
 Table inverted() {
@@ -218,7 +228,7 @@ void equalize(Image& image) { mapByHistogram(image, flattened); }
 void enhanceColor(Image& image, double factor) {
   if (image.channels == 1) return;
   const std::vector<uint8_t> grey = lumasOf(image);
-  std::vector<uint8_t> degenerate(image.pixels.size());
+  std::vector<uint8_t> degenerate(image.bytes());
   for (size_t i = 0; i < grey.size(); i++) degenerate[3 * i] = degenerate[3 * i + 1] = degenerate[3 * i + 2] = grey[i];
   blendWith(degenerate, factor, image);
 }
@@ -233,7 +243,7 @@ void enhanceBrightness(Image& image, double factor) { map(image, blendedWith(0, 
 
 void enhanceSharpness(Image& image, double factor) {
   const Picture picture = image.view();
-  std::vector<uint8_t> smooth = image.pixels;  // the edges stay
+  std::vector<uint8_t> smooth(picture.pixels, picture.pixels + picture.bytes());  // the edges stay
   const auto channels = static_cast<size_t>(picture.channels);
   for (int y = 1; y + 1 < picture.height && picture.width > 2; y++) HWY_DYNAMIC_DISPATCH(smoothRow)
   (picture.row(y - 1), picture.row(y), picture.row(y + 1), channels, channels, picture.stride() - channels,

@@ -19,17 +19,20 @@ struct Picture {
   const uint8_t* row(int y) const { return pixels + static_cast<size_t>(y) * stride(); }
 };
 
-struct Image {
+// Pixels of its own. A few bytes more may be read beyond the last pixel, so that pixels can be read as words.
+class Image {
+ public:
   int width, height, channels;
-  std::vector<uint8_t> pixels;
 
   Image(int w, int h, int c)
-      : width(w),
-        height(h),
-        channels(c),
-        pixels(static_cast<size_t>(w) * static_cast<size_t>(h) * static_cast<size_t>(c)) {}
-  Picture view() const { return {pixels.data(), width, height, channels}; }
-  uint8_t* row(int y) { return pixels.data() + static_cast<size_t>(y) * view().stride(); }
+      : width(w), height(h), channels(c), pixels_(Picture{nullptr, w, h, c}.bytes() + sizeof(uint64_t)) {}
+  Picture view() const { return {pixels_.data(), width, height, channels}; }
+  size_t bytes() const { return pixels_.size() - sizeof(uint64_t); }
+  uint8_t* data() { return pixels_.data(); }
+  uint8_t* row(int y) { return data() + static_cast<size_t>(y) * view().stride(); }
+
+ private:
+  std::vector<uint8_t> pixels_;
 };
 
 enum class Filter { bilinear, bicubic };

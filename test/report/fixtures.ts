@@ -65,6 +65,8 @@ export function step(index: number, of: Partial<StepEvent> = {}): StepEvent {
     images: 128,
     seconds: 0.1,
     waited: 0,
+    decodeSeconds: 0,
+    transformSeconds: 0,
   }
   return { type: 'step', step: index, steps: 1000, ...where, ...what, ...of }
 }
@@ -88,6 +90,9 @@ export const epoch: EpochEvent = {
   trainSeconds: 48.2,
   evaluateSeconds: 3.1,
   imagesPerSecond: 1243.4,
+  waitShare: 0.0012,
+  decodedPerSecond: null,
+  transformedPerSecond: null,
 }
 
 export function summary(of: Partial<Summary> = {}): Summary {
@@ -109,6 +114,8 @@ export function summary(of: Partial<Summary> = {}): Summary {
     bestEmaDecay: 0.998,
     skippedSteps: null,
     waitShare: 0.0012,
+    decodedPerSecond: null,
+    transformedPerSecond: null,
     stages: [
       { stage: 1, ...small, steps: 2340, searchSteps: 187, seconds: 61, searchSeconds: 9.5, flopsPerStep: 4_100_000 },
       { stage: 2, ...large, steps: 7020, searchSteps: 0, seconds: 419, searchSeconds: 0, flopsPerStep: 22_400_000 },

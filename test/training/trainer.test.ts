@@ -175,6 +175,9 @@ describe('training', () => {
     const whole = await collect(train(config, { out: join(folder, 'regularised') }))
     const losses = ofType(whole, 'step').map(({ loss }) => loss)
     assert.equal(losses.length, 54)
+    const { transformedPerSecond, decodedPerSecond, waitShare } = ofType(whole, 'end')[0]!.summary
+    assert.ok(transformedPerSecond! > 0 && waitShare < 1)
+    assert.equal(decodedPerSecond, null, 'all lie decoded in memory')
     const mean = (values: number[]) => values.reduce((sum, value) => sum + value / values.length, 0)
     assert.ok(mean(losses.slice(-18)) < mean(losses.slice(0, 18)))
     const out = join(folder, 'regularised-resumed')

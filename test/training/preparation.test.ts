@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Split } from '../../lib/data/dataset.js'
+import { createModel } from '../../lib/models/registry.js'
+import { resolveConfig } from '../../lib/training/config.js'
+import { augmentationOf, bottleneck, evaluationOf } from '../../lib/training/preparation.js'
+
+const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })
+const split = (uniform: { width: number; height: number } | undefined): Split => ({
+  ...{ length: 1, labels: Int32Array.of(0), uniform, nameOf: String },
+  load: () => Promise.reject(new Error('not asked for')),
+})
+const photos = split(undefined)
+
+test('photos are cut and small squares shifted, unless the recipe says otherwise', () => {
+  const model = createModel('deit_tiny_patch16_224')
+  const cropOf = (images: Split, given = {}) => augmentationOf(config(given), images, model).crop
+  assert.equal(cropOf(photos), 'resized')
+  assert.equal(cropOf(split({ width: 500, height: 375 })), 'resized')
+  assert.equal(cropOf(split({ width: 32, height: 24 })), 'resized')
+  assert.equal(cropOf(split({ width: 64, height: 64 })), 'pad')
+  assert.equal(cropOf(photos, { augmentation: { crop: 'pad' } }), 'pad')
+  assert.equal(evaluationOf(config(), photos).fraction, 0.875)
+  assert.equal(evaluationOf(config(), split({ width: 28, height: 28 })).fraction, 1)
+  assert.equal(evaluationOf(config({ evaluation: { crop: 0.96 } }), photos).fraction, 0.96)
+})
+
+test('what moves out of an image leaves the mean of the data', () => {
+  assert.deepEqual(augmentationOf(config(), photos, createModel('deit_tiny_patch16_224')).fill, [124, 116, 104])
+  assert.deepEqual(augmentationOf(config(), photos, createModel('vit_fashion')).fill, [73, 73, 73])
+})
+
+test('a loader that holds up training is told, with what would help', () => {
+  const photosOnDisk = { waitShare: 0.3, decodedPerSecond: 210, transformedPerSecond: 900 }
+  assert.equal(bottleneck({ ...photosOnDisk, waitShare: 0.04 }, 4, 16), undefined)
+  const hint = bottleneck(photosOnDisk, 4, 16)!
+  assert.match(hint, /^30\.00 % .*one of 4 workers decodes 210 images a second and augments 900/)
+  assert.match(hint, /raise workers from 4 towards the 16 cores, or pack the data once \(autoprog pack\)/)
+  assert.doesNotMatch(hint, /augment less/)
+  const inMemory = { waitShare: 0.1, decodedPerSecond: null, transformedPerSecond: 500 }
+  assert.match(bottleneck(inMemory, 4, 2)!, /To go faster: augment less \(augmentation\.randAugment\)$/)
+})

@@ -1,14 +1,15 @@
 /** Every dataset there is, by name or by path. */
 import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+import { decodeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
 import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
-import { loadImageFolder } from './image-folder.js'
+import { listImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
-import { loadPack } from './pack.js'
-import { expandShards, findShards, loadShards } from './shards.js'
-import { loadTar } from './tar.js'
+import { listPack } from './pack.js'
+import { expandShards, findShards, listShards } from './shards.js'
+import { listTar } from './tar.js'
 
 export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 
@@ -26,6 +27,11 @@ export const datasetNames: readonly string[] = [...named.keys()]
  * Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
+  return decodeDataset(await listDataset(name, options), options)
+}
+
+/** The same without decoding a single image: those of files are decoded when they are asked for. */
+export async function listDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
   }
@@ -40,16 +46,16 @@ export async function loadDataset(name: string, options: LoadOptions = {}): Prom
   if (found instanceof Error) {
     const shards = await expandShards(name)
     if (shards === undefined) throw notFound(name, found)
-    return loadShards(shards, options)
+    return listShards(shards, options)
   }
-  if (found.isDirectory()) return loadFolder(name, options)
-  return name.endsWith('.pack') ? loadPack(name, options) : loadTar(name, options)
+  if (found.isDirectory()) return listFolder(name, options)
+  return name.endsWith('.pack') ? listPack(name) : listTar(name, options)
 }
 
-async function loadFolder(folder: string, options: LoadOptions): Promise<Dataset> {
+async function listFolder(folder: string, options: LoadOptions): Promise<Dataset> {
   if (await isCifar10(folder)) return loadCifar10(folder, options)
   const shards = await findShards(folder)
-  return shards === undefined ? loadImageFolder(folder, options) : loadShards(shards, options)
+  return shards === undefined ? listImageFolder(folder, options) : listShards(shards, options)
 }
 
 function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {

@@ -3,17 +3,19 @@ import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { crc32 } from '../lib/data/checksum.js'
 import type { Dataset, Image, LoadOptions } from '../lib/data/dataset.js'
-import { brokenImage, decodeImage } from '../lib/data/decode.js'
+import { decodeImage } from '../lib/data/decode.js'
 import { encodedSplit } from '../lib/data/encoded.js'
+import { brokenImage } from '../lib/data/image-fault.js'
+import { decodeDataset } from '../lib/data/image-tree.js'
 import { type PackContents, type PackedHalf, readBytes, readContents } from '../lib/data/pack-file.js'
 import { AutoprogError } from '../lib/errors.js'
 
 /**
  * Images are read one by one, at their places in the file: Node maps no files into memory, and the system's cache serves reads
  * as well. Each is compared with its checksum; one that has changed is a broken image. The halves are those it was packed with.
- * Throws DATA where the file is no whole pack, or where too many of its images are broken.
+ * Throws DATA where the file is no whole pack.
  */
-export async function loadPack(file: string, options: LoadOptions = {}): Promise<Dataset> {
+export async function listPack(file: string): Promise<Dataset> {
   const handle = await open(file).catch((cause: Error) => {
     const hint = 'check that the file is there and that you may read it'
     throw new AutoprogError('DATA', `Cannot read ${file}: ${cause.message}`, { hint, cause })
@@ -23,42 +25,29 @@ export async function loadPack(file: string, options: LoadOptions = {}): Promise
   try {
     const contents = await readContents(file, handle)
     const { classes, channels, settings, train, test } = contents
-    const total = train.labels.length + test.labels.length
-    const load = (half: PackedHalf, before: number) => {
+    const split = (half: PackedHalf) => {
       const nameOf = (index: number) => `${half.nameOf(index)} in ${file}`
       const read = async (index: number): Promise<Uint8Array> => {
         if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
         const bytes = await readBytes(handle, half.offsets[index]!, half.lengths[index]!).catch((cause) =>
-          Promise.reject(brokenImage(nameOf(index), cause)),
+          Promise.reject(brokenImage(nameOf(index), 'unreadable', cause)),
         )
         if (crc32(bytes) === half.checksums[index]) return bytes
-        throw brokenImage(nameOf(index), 'its bytes have changed since it was packed (wrong checksum)')
+        throw brokenImage(nameOf(index), 'damaged', 'its bytes have changed since it was packed (wrong checksum)')
       }
-      return encodedSplit(
-        { labels: half.labels, channels, nameOf, read, decode: decoderOf(contents, half, nameOf) },
-        { ...options, onProgress: (done) => options.onProgress?.(before + done, total) },
-      )
+      return encodedSplit({ labels: half.labels, channels, nameOf, read, decode: decoderOf(contents, half, nameOf) })
     }
-    const trainHalf = await load(train, 0)
-    const testHalf = await load(test, train.labels.length)
-    return {
-      name: basename(file),
-      classes,
-      channels,
-      train: trainHalf.split,
-      test: testHalf.split,
-      notices: [
-        `${file} was packed from ${contents.name} (${settings})`,
-        ...contents.notices,
-        ...trainHalf.notices,
-        ...testHalf.notices,
-      ],
-      close,
-    }
+    const notices = [`${file} was packed from ${contents.name} (${settings})`, ...contents.notices]
+    return { ...{ name: basename(file), classes, channels, notices, close }, train: split(train), test: split(test) }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** The same with its images decoded where they are all alike. Throws DATA also where too many of them are broken. */
+export async function loadPack(file: string, options: LoadOptions = {}): Promise<Dataset> {
+  return decodeDataset(await listPack(file), options)
 }
 
 /** Raw pixels are an image as they are. */

@@ -5,7 +5,7 @@ import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { imageEnding } from '../lib/data/decode.js'
 import { AutoprogError } from '../lib/errors.js'
 import { openTar } from './tar.js'
-import { type PairedTree, pairedDataset } from './webdataset.js'
+import { listPairs, type PairedTree } from './webdataset.js'
 
 /** Paths of archives, each half in order. */
 export interface Shards {
@@ -78,12 +78,12 @@ export function expandBraces(pattern: string): string[] {
   return choices.flatMap((choice) => expandBraces(`${before}${choice}${after}`))
 }
 
-/** Throws DATA, naming the archive, where one is missing, cannot be read or is truncated, or where they hold no dataset. */
-export async function loadShards(shards: Shards, options: LoadOptions = {}): Promise<Dataset> {
+/** Lists them without decoding images. Throws DATA, naming the archive, where one is missing, cannot be read or is truncated, or where they hold no dataset. */
+export async function listShards(shards: Shards, options: LoadOptions = {}): Promise<Dataset> {
   const train = await openAll(shards.source, shards.train, options)
   try {
     const test = shards.test.length === 0 ? undefined : await openAll(testSource(shards.test), shards.test, options)
-    return await pairedDataset(basename(shards.source) || shards.source, { train, test }, shards.folder, options)
+    return await listPairs(basename(shards.source) || shards.source, { train, test }, shards.folder, options)
   } catch (error) {
     await train.close()
     throw error
@@ -131,6 +131,7 @@ function joinTrees(trees: readonly PairedTree[]): Omit<PairedTree, 'source' | 'c
   const find = (joined: string) => places.get(joined)!
   return {
     files: [...places.keys()],
+    faults: trees.flatMap(({ faults = [] }) => faults),
     folders: [...new Set(trees.flatMap((tree) => tree.folders))],
     classTexts,
     read: (joined) => find(joined).tree.read(find(joined).path),

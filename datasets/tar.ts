@@ -4,27 +4,36 @@ import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { brokenImage } from '../lib/data/decode.js'
+import { imageEnding } from '../lib/data/decode.js'
+import { brokenImage, type Fault } from '../lib/data/image-fault.js'
+import { decodeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan } from './scan-cache.js'
-import { isClassText, type PairedTree, pairedDataset } from './webdataset.js'
+import { isClassText, listPairs, type PairedTree } from './webdataset.js'
 
 const blockSize = 512
 
+const linkReason = 'it is a link; pack the file itself'
+
 /**
- * The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
+ * Lists the archive without decoding its images. The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
-export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
+export async function listTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
   const train = await openTar(file, options)
   try {
     const beside = await testArchive(file)
     const test = beside === undefined ? undefined : await openTar(beside, options)
-    return await pairedDataset(basename(file), { train, test }, dirname(file), options)
+    return await listPairs(basename(file), { train, test }, dirname(file), options)
   } catch (error) {
     await train.close()
     throw error
   }
+}
+
+/** The same with its images decoded where they are all alike. Throws DATA also where too many of them are broken. */
+export async function loadTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
+  return decodeDataset(await listTar(file, options), options)
 }
 
 /** `photos-test.tar` or `photos-val.tar` beside `photos-train.tar`, where it is there. */
@@ -56,7 +65,7 @@ export async function openTar(file: string, options: LoadOptions): Promise<Paire
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { paths, offsets, sizes, folders, classTexts } = await cachedScan({
+    const { paths, offsets, sizes, classTexts, ...listing } = await cachedScan({
       path: file,
       scan: () => indexMembers(file, handle, options),
       sourcesOf: () => [file],
@@ -66,7 +75,7 @@ export async function openTar(file: string, options: LoadOptions): Promise<Paire
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
       return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
-    return { source: file, files: [...places.keys()], folders, classTexts: new Map(classTexts), read, close }
+    return { source: file, files: [...places.keys()], ...listing, classTexts: new Map(classTexts), read, close }
   } catch (error) {
     await close()
     throw error
@@ -79,6 +88,7 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
   const offsets: number[] = []
   const sizes: number[] = []
   const folders: string[] = []
+  const faults: Fault[] = []
   const classTexts: [path: string, text: string][] = []
   let end = 0
   const index = extract()
@@ -88,6 +98,9 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
     const path = header.name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
     end = offset + Math.ceil(size / blockSize) * blockSize
     if (type === 'directory') folders.push(path)
+    // It may stand for a folder of images.
+    else if (type === 'symlink' && !imageEnding.test(path))
+      faults.push({ name: path, fault: 'link', reason: linkReason })
     else {
       paths.push(path)
       offsets.push(offset)
@@ -112,16 +125,16 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), classTexts }
+  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), faults, classTexts }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
-  if (place.size === -1) throw brokenImage(name, 'it is a link; pack the file itself')
+  if (place.size === -1) throw brokenImage(name, 'link', linkReason)
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)
-    .catch((cause) => Promise.reject(brokenImage(name, cause)))
-  if (bytesRead < place.size) throw brokenImage(name, 'the archive has become shorter')
+    .catch((cause) => Promise.reject(brokenImage(name, 'unreadable', cause)))
+  if (bytesRead < place.size) throw brokenImage(name, 'unreadable', 'the archive has become shorter')
   return bytes
 }
 

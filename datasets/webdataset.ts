@@ -3,7 +3,16 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { imageEnding } from '../lib/data/decode.js'
-import { besideNotice, type Half, type Halves, holdOutOf, type ImageTree, treeDataset } from '../lib/data/image-tree.js'
+import {
+  besideNotice,
+  type Half,
+  type Halves,
+  holdOutOf,
+  type ImageTree,
+  listTrees,
+  namedFaults,
+  nameIn,
+} from '../lib/data/image-tree.js'
 import { AutoprogError, describe } from '../lib/errors.js'
 
 /** A tree whose images may be labelled by the files beside them. */
@@ -23,16 +32,16 @@ export const isClassText = (path: string) => path.endsWith('.cls')
 const classNames = 'classes.txt'
 
 /** A dataset of pairs where there are any, of class folders otherwise; `folder` is where class names may lie. */
-export async function pairedDataset(
+export async function listPairs(
   name: string,
   trees: PairedTrees,
   folder: string,
   options: LoadOptions,
 ): Promise<Dataset> {
-  if (trees.train.classTexts.size === 0) return treeDataset(name, trees, options)
+  if (trees.train.classTexts.size === 0) return listTrees(name, trees, options)
   const names = await readFile(join(folder, classNames), 'utf8').catch(() => undefined)
   const classes = names?.split(/\s*\n\s*/).filter((line) => line !== '')
-  return treeDataset(name, trees, options, () => arrangePairs(trees, classes, options))
+  return listTrees(name, trees, options, () => arrangePairs(trees, classes, options))
 }
 
 function arrangePairs(
@@ -49,11 +58,12 @@ function arrangePairs(
   }
   if (count < 2) throw new AutoprogError('DATA', `${train.source} has only images of class 0`)
   const classes = names ?? Array.from({ length: count }, (_, label) => `${label}`)
+  const faults = [train, test].flatMap((tree) => (tree === undefined ? [] : namedFaults(tree, tree.faults ?? [])))
   if (test !== undefined && held !== undefined) {
-    return { classes, train: half, test: held, notices: [...notices, besideNotice(test), ...held.notices] }
+    return { classes, train: half, test: held, notices: [...notices, besideNotice(test), ...held.notices], faults }
   }
   const { notice, ...halves } = holdOutOf(half, options)
-  return { classes, ...halves, notices: [...notices, notice] }
+  return { classes, ...halves, notices: [...notices, notice], faults }
 }
 
 /** A key ends at the first dot of the file's name. */
@@ -76,7 +86,8 @@ function labelPairs(tree: PairedTree): Half & { notices: string[] } {
 function parseLabel(tree: PairedTree, path: string, text: string): number {
   const label = /^\s*\d{1,9}\s*$/.test(text) ? Number(text) : undefined
   if (label !== undefined) return label
-  const name = tree.nameOf?.(path) ?? `${tree.source}/${path}`
   const hint = 'a .cls file holds the index of a class, counted from 0'
-  throw new AutoprogError('DATA', `${name} holds ${describe(text)} where the index of a class is due`, { hint })
+  throw new AutoprogError('DATA', `${nameIn(tree, path)} holds ${describe(text)} where the index of a class is due`, {
+    hint,
+  })
 }

@@ -1,5 +1,6 @@
 /** The command line: routes to one file per command. */
 import { Command } from 'commander'
+import { checkCommand } from './check.js'
 import { reportFailure } from './command.js'
 import { compareCommand } from './compare.js'
 import { doctorCommand } from './doctor.js'
@@ -14,7 +15,15 @@ const program = new Command('autoprog')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
   .exitOverride()
-for (const create of [trainCommand, compareCommand, evaluateCommand, flopsCommand, packCommand, doctorCommand]) {
+for (const create of [
+  trainCommand,
+  compareCommand,
+  checkCommand,
+  packCommand,
+  evaluateCommand,
+  flopsCommand,
+  doctorCommand,
+]) {
   program.addCommand(create())
 }
 

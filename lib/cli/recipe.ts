@@ -60,7 +60,7 @@ export function loadRecipe(file: string, options: RecipeOptions): { name: string
   return { name, config: options.schedule === undefined ? config : withScheme(config, options.schedule) }
 }
 
-function addOverride(text: string, previous: Override[] = []): Override[] {
+export function addOverride(text: string, previous: Override[] = []): Override[] {
   const at = text.indexOf('=')
   if (at <= 0) throw new InvalidArgumentError('Expected key=value, such as search.batches=20.')
   try {

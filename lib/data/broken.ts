@@ -3,6 +3,9 @@ import { AutoprogError, expected } from '../errors.js'
 
 const listed = 20
 
+/** Share of broken images above which training refuses a split. */
+export const defaultMaxBroken = 0.01
+
 /** The broken images of one split found so far. */
 export interface BrokenImages {
   readonly size: number
@@ -15,7 +18,7 @@ export interface BrokenImages {
 }
 
 /** `length` counts the split's images, `share` in [0, 1] is the part of them that may be broken. */
-export function createBrokenImages(length: number, share = 0.01): BrokenImages {
+export function createBrokenImages(length: number, share = defaultMaxBroken): BrokenImages {
   if (!(share >= 0 && share <= 1)) {
     throw new AutoprogError('CONFIG', expected('a number from 0 to 1', 'maxBroken', share))
   }

@@ -2,6 +2,7 @@
 import { AutoprogError, nearest } from '../errors.js'
 import { Purpose, permutation } from '../random.js'
 import { imageEnding } from './decode.js'
+import type { Fault } from './image-fault.js'
 
 /** A tree of files as a folder or an archive lists it. Paths are relative to `source`, their parts joined by '/'. */
 export interface Listing {
@@ -10,6 +11,8 @@ export interface Listing {
   readonly files: readonly string[]
   /** Folders, those without files included. */
   readonly folders: readonly string[]
+  /** What is neither a file named like an image nor a folder that can be listed, by its path. */
+  readonly faults?: readonly Fault[]
 }
 
 /** Some images of a listing. */
@@ -25,6 +28,8 @@ export interface Arrangement {
   /** Undefined where the tree has no test half. */
   readonly test: LabelledPaths | undefined
   readonly notices: readonly string[]
+  /** Those of the listing that are not hidden. */
+  readonly faults: readonly Fault[]
 }
 
 const testHalves = ['val', 'validation', 'test']
@@ -37,29 +42,40 @@ export function arrangeClassFolders(listing: Listing): Arrangement {
   const { images, notices } = onlyImages(listing)
   const root = skipWrapper(images, ['train', ...testHalves])
   const top = childrenOf(images, root)
-  const hasHalves = top.folders.has('train') && childrenOf(images, `${root}train/`).images === 0
+  const inTrain = childrenOf(images, `${root}train/`)
+  const beside = testHalves.some((name) => top.folders.has(name))
+  // A class may be called train; a loose image must not make one of a half.
+  const hasHalves = top.folders.has('train') && (inTrain.images === 0 || (beside && inTrain.folders.size > 0))
   const names = [...top.folders.keys()]
   if (names.length > 0 && names.every((name) => testHalves.includes(name))) {
-    throw wrongTree(listing.source, `has ${names.join(' and ')} but no train`)
+    throw wrongTree(images, listing.source, `has ${names.join(' and ')} but no train`)
   }
   const train = labelClasses(images, hasHalves ? `${root}train/` : root)
-  if (train.classes.length < 2) throw wrongTree(listing.source, `has only one class folder, ${train.classes.join()}`)
-  notices.push(...train.notices)
+  if (train.classes.length < 2)
+    throw wrongTree(images, listing.source, `has only one class folder, ${train.classes.join()}`)
+  notices.push(...train.notices, ...alikeNames(train.classes))
+  const { faults } = images
   const testName = hasHalves ? testHalves.find((name) => top.folders.has(name)) : undefined
-  if (testName === undefined) return { classes: train.classes, train, test: undefined, notices }
+  if (hasHalves) {
+    const halves = ['train', ...(testName === undefined ? [] : [testName])]
+    const outside = images.files.filter((path) => !halves.some((name) => path.startsWith(`${root}${name}/`)))
+    const passed = `images of ${listing.source} lie outside of ${halves.join(' and ')} and were passed over`
+    if (outside.length > 0) notices.push(`${outside.length} ${passed}: ${few(outside)}`)
+  }
+  if (testName === undefined) return { classes: train.classes, train, test: undefined, notices, faults }
   const test = matchClasses(labelClasses(images, `${root}${testName}/`), train.classes)
   notices.push(`the test images are those in ${root}${testName}/`, ...test.notices)
-  return { classes: train.classes, train, test, notices }
+  return { classes: train.classes, train, test, notices, faults }
 }
 
 /** A test half that was listed on its own, under the class indices of the training half. Throws DATA on a class unknown there. */
 export function arrangeTestHalf(
   listing: Listing,
   classes: readonly string[],
-): LabelledPaths & { readonly notices: readonly string[] } {
+): LabelledPaths & Pick<Arrangement, 'notices' | 'faults'> {
   const { images, notices } = onlyImages(listing)
   const test = matchClasses(labelClasses(images, skipWrapper(images, [])), classes)
-  return { ...test, notices: [...notices, ...test.notices] }
+  return { ...test, notices: [...notices, ...test.notices], faults: images.faults }
 }
 
 /** Moves a share of each class, chosen by the seed, to a test half: at least one image of every class that has two. */
@@ -87,15 +103,47 @@ export function holdOut(
   return { train: pick(0), test: pick(1) }
 }
 
+interface ImageListing extends Listing {
+  readonly faults: readonly Fault[]
+}
+
 /** The listing without hidden files and without files that are not images. */
-function onlyImages(listing: Listing): { images: Listing; notices: string[] } {
+function onlyImages(listing: Listing): { images: ImageListing; notices: string[] } {
   const isVisible = (path: string) => !/(^|\/)(\.|__MACOSX(\/|$))/.test(path)
   const visible = listing.files.filter(isVisible)
   const files = visible.filter((path) => imageEnding.test(path))
-  if (files.length === 0) throw wrongTree(listing.source, 'holds no images')
-  const others = visible.length - files.length
-  const notices = others > 0 ? [`${others} files of ${listing.source} that are not images were passed over`] : []
-  return { images: { ...listing, files, folders: listing.folders.filter(isVisible) }, notices }
+  const faults = (listing.faults ?? []).filter(({ name }) => isVisible(name))
+  const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults }
+  if (files.length === 0) throw wrongTree(images, listing.source, 'holds no images')
+  const others = visible.filter((path) => !imageEnding.test(path))
+  const passed = `files of ${listing.source} that are not images were passed over`
+  const notices = others.length > 0 ? [`${others.length} ${passed}: ${few(others)}`] : []
+  if (faults.length > 0) notices.push(`${listing.source} was not listed whole: ${listFaults(faults)}`)
+  return { images, notices }
+}
+
+/** The first names of a list. */
+function few(names: readonly string[]): string {
+  return names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '')
+}
+
+function listFaults(faults: readonly Fault[]): string {
+  const listed = faults.slice(0, 20).map(({ name, reason }) => `${name}: ${reason}`)
+  return listed.join('; ') + (faults.length > listed.length ? `; and ${faults.length - listed.length} more` : '')
+}
+
+/** Warns of classes that are likely meant to be one: `Cat` and `cat`, or `cat` and `cat ` with a space behind. */
+function alikeNames(classes: readonly string[]): string[] {
+  const groups = new Map<string, string[]>()
+  for (const name of classes) {
+    const key = name.trim().normalize().toLowerCase()
+    groups.set(key, [...(groups.get(key) ?? []), name])
+  }
+  return [...groups.values()]
+    .filter((names) => names.length > 1)
+    .map(
+      (names) => `the classes ${names.map((name) => JSON.stringify(name)).join(' and ')} differ only in case or spaces`,
+    )
 }
 
 /** What lies directly under a prefix: its folders, with the number of images anywhere inside, and the number of loose images. */
@@ -132,18 +180,20 @@ interface Half extends LabelledPaths {
 }
 
 /** Takes every folder under the prefix for a class. */
-function labelClasses(listing: Listing, prefix: string): Half {
+function labelClasses(listing: ImageListing, prefix: string): Half {
   const where = prefix === '' ? listing.source : `${listing.source}/${prefix.slice(0, -1)}`
   const { folders, images } = childrenOf(listing, prefix)
-  if (folders.size === 0) throw wrongTree(where, `holds ${images} images but no class folders`)
+  if (folders.size === 0) throw wrongTree(listing, where, `holds ${images} images but no class folders`)
   const empty = [...folders].filter(([, count]) => count === 0).map(([name]) => name)
-  if (empty.length > 0) throw wrongTree(where, `has class folders without images: ${empty.sort().join(', ')}`)
+  if (empty.length > 0) throw wrongTree(listing, where, `has class folders without images: ${empty.sort().join(', ')}`)
   const classes = [...folders.keys()].sort()
   const labelOf = new Map(classes.map((name, label) => [name, label]))
   const inside = (path: string) => path.startsWith(prefix) && path.indexOf('/', prefix.length) !== -1
   const paths = listing.files.filter(inside).sort()
   const labels = Int32Array.from(paths, (path) => labelOf.get(path.slice(prefix.length).split('/', 1)[0]!)!)
-  const notices = images > 0 ? [`${images} images of ${where} lie in no class folder and were passed over`] : []
+  const loose = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
+  const passed = `images of ${where} lie in no class folder and were passed over`
+  const notices = loose.length > 0 ? [`${loose.length} ${passed}: ${few(loose)}`] : []
   return { where, classes, paths, labels, notices }
 }
 
@@ -162,7 +212,8 @@ function matchClasses(test: Half, classes: readonly string[]): Half {
   return { ...test, classes, labels: test.labels.map((own) => labelOf[own]!), notices }
 }
 
-function wrongTree(where: string, what: string): AutoprogError {
+function wrongTree({ faults }: ImageListing, where: string, what: string): AutoprogError {
   const hint = 'give a folder or .tar that holds CLASS/image.jpg, or train/CLASS/image.jpg and val/CLASS/image.jpg'
-  return new AutoprogError('DATA', `${where} ${what}`, { hint })
+  const rest = faults.length > 0 ? `; it was not listed whole: ${listFaults(faults)}` : ''
+  return new AutoprogError('DATA', `${where} ${what}${rest}`, { hint })
 }

@@ -1,5 +1,7 @@
 /** What a dataset gives the loader. `datasets/*.ts` implement it; nothing below `training` knows which one it is. */
 
+import type { Fault } from './image-fault.js'
+
 /** A decoded image: 8-bit values in rows, columns, channels (H, W, C). */
 export interface Image {
   readonly pixels: Uint8Array
@@ -34,6 +36,8 @@ export interface Dataset {
   readonly test: Split
   /** Things to tell the user once: records dropped, a split that was made. */
   readonly notices: readonly string[]
+  /** Files and folders that could not even be listed, by their full names; one of the notices tells of them. */
+  readonly faults?: readonly Fault[]
   /** Releases files; harmless when repeated. */
   close(): Promise<void>
 }

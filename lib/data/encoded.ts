@@ -1,4 +1,4 @@
-/** A split made of encoded images: decoded once and kept where they are small and alike, decoded on demand otherwise. */
+/** Splits made of encoded images: decoded on demand, or once and kept where they are small and alike. */
 import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, standIns } from './broken.js'
 import { forEachConcurrently } from './concurrent.js'
@@ -20,45 +20,50 @@ export interface EncodedImages {
   decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
 
-type EncodedOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>
-
-/**
- * Makes the split. Where all images decode to one size and fit in memory they are decoded here, and a broken one becomes a copy
- * of the image that stands in for it, label and name included. Throws DATA where too many are broken.
- */
-export async function encodedSplit(
-  images: EncodedImages,
-  options: EncodedOptions = {},
-): Promise<{ split: Split; notices: string[] }> {
-  const { labels, channels, nameOf, read } = images
+/** A split whose images are decoded each time they are asked for. */
+export function encodedSplit({ labels, channels, nameOf, read, ...given }: EncodedImages): Split {
   const decode =
-    images.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
+    given.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
   const load = async (index: number) => {
     checkIndex(index, labels.length)
     return decode(await read(index), index)
   }
-  const broken = createBrokenImages(labels.length, options.maxBroken)
-  const decoded = await decodeAll(labels.length, load, broken, options)
-  if (decoded === undefined) {
-    return { split: { length: labels.length, labels, uniform: undefined, load, nameOf }, notices: [] }
-  }
-  broken.check()
-  const source = replaceBroken(decoded.pixels, labels, broken)
-  const split = inMemorySplit({ ...decoded, ...source, channels, nameOf: (index) => nameOf(source.indices[index]!) })
-  const summary = broken.summary()
-  return { split, notices: summary === undefined ? [] : [summary] }
+  return { length: labels.length, labels, uniform: undefined, load, nameOf }
 }
 
-type Decoded = { pixels: Uint8Array; height: number; width: number }
+type DecodeAheadOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>
+
+/** Whether a split of images of one size is to be held in memory. */
+export function fitsInMemory(length: number, { height, width, channels }: Omit<Image, 'pixels'>): boolean {
+  return length * height * width * channels <= memoryLimit
+}
+
+/**
+ * The split with its images decoded and held in memory, where all are of one size and fit; as it was otherwise. A broken image
+ * becomes a copy of the image that stands in for it, label and name included. Throws DATA where too many are broken.
+ */
+export async function decodeAhead(
+  split: Split,
+  options: DecodeAheadOptions = {},
+): Promise<{ split: Split; notices: string[] }> {
+  const { length, labels, nameOf } = split
+  const broken = createBrokenImages(length, options.maxBroken)
+  const decoded = split.uniform === undefined ? await decodeAll(split, broken, options) : undefined
+  if (decoded === undefined) return { split, notices: [] }
+  broken.check()
+  const source = replaceBroken(decoded.pixels, labels, broken)
+  const held = inMemorySplit({ ...decoded, ...source, nameOf: (index) => nameOf(source.indices[index]!) })
+  const summary = broken.summary()
+  return { split: held, notices: summary === undefined ? [] : [summary] }
+}
 
 /** Decodes every image into one array; gives up, returning undefined, at the first that differs in size or if they need too much memory. */
 async function decodeAll(
-  length: number,
-  load: (index: number) => Promise<Image>,
+  { length, load }: Split,
   broken: BrokenImages,
-  { signal, onProgress }: EncodedOptions,
-): Promise<Decoded | undefined> {
-  let decoded: Decoded | undefined
+  { signal, onProgress }: DecodeAheadOptions,
+): Promise<Image | undefined> {
+  let decoded: Image | undefined
   let alike = true
   let done = 0
   await forEachConcurrently(length, decodingLanes, async (index) => {
@@ -69,8 +74,8 @@ async function decodeAll(
     if (done % 500 === 0 || done === length) onProgress?.(done, length)
     if (image === undefined) return
     const { pixels, height, width } = image
-    if (decoded === undefined && pixels.length * length <= memoryLimit) {
-      decoded = { pixels: new Uint8Array(pixels.length * length), height, width }
+    if (decoded === undefined && fitsInMemory(length, image)) {
+      decoded = { ...image, pixels: new Uint8Array(pixels.length * length) }
     }
     if (decoded?.height === height && decoded.width === width) decoded.pixels.set(pixels, index * pixels.length)
     else alike = false

@@ -28,7 +28,11 @@ test('train beside val, validation or test makes two halves with one numbering o
     assert.deepEqual(found.classes, ['a', 'b', 'c'])
     assert.deepEqual(pairs(found.train), ['train/a/1.png 0', 'train/b/1.png 1', 'train/c/1.png 2'])
     assert.deepEqual(pairs(found.test!), [`${half}/b/9.png 1`, `${half}/c/9.png 2`])
-    assert.deepEqual(found.notices, [`the test images are those in ${half}/`, `photos/${half} lacks the classes a`])
+    assert.deepEqual(found.notices, [
+      `1 images of photos lie outside of train and ${half} and were passed over: extra/x.png`,
+      `the test images are those in ${half}/`,
+      `photos/${half} lacks the classes a`,
+    ])
   }
   const both = arrangeClassFolders(
     listing(['train', 'val', 'test'].flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])),
@@ -49,6 +53,15 @@ test('a class may be called train', () => {
   assert.deepEqual(found.classes, ['car', 'plane', 'train'])
 })
 
+test('a loose image in a half does not make a class of it', () => {
+  const found = arrangeClassFolders(
+    listing(['train/a/1.png', 'train/b/1.png', 'train/z.png', 'val/a/1.png', 'val/z.png']),
+  )
+  assert.deepEqual(found.classes, ['a', 'b'])
+  assert.match(found.notices.join(), /1 images of photos\/train lie in no .*: train\/z\.png/)
+  assert.match(found.notices.join(), /1 images of photos\/val lie in no .*: val\/z\.png/)
+})
+
 test('what is hidden is ignored, what is no image is counted, images in no class are counted', () => {
   const files = [
     'a/1.png',
@@ -65,9 +78,28 @@ test('what is hidden is ignored, what is no image is counted, images in no class
   assert.deepEqual(found.classes, ['a', 'b'])
   assert.equal(found.train.paths.length, 2)
   assert.deepEqual(found.notices, [
-    '2 files of photos that are not images were passed over',
-    '1 images of photos lie in no class folder and were passed over',
+    '2 files of photos that are not images were passed over: README.txt, b/l.csv',
+    '1 images of photos lie in no class folder and were passed over: z.png',
   ])
+})
+
+test('names that differ only in case or spaces are warned of', () => {
+  const files = ['Cat/1.png', 'cat/1.png', 'cat /1.png', 'dog/1.png', 'caf\u00e9/1.png', 'cafe\u0301/1.png']
+  const { classes, notices } = arrangeClassFolders(listing(files))
+  assert.equal(classes.length, 6)
+  assert.deepEqual(notices, [
+    'the classes "Cat" and "cat" and "cat " differ only in case or spaces',
+    'the classes "cafe\u0301" and "caf\u00e9" differ only in case or spaces',
+  ])
+})
+
+test('what could not be listed is told, unless it is hidden', () => {
+  const faults = ['a/x', '.hidden', 'c'].map((name) => ({ name, fault: 'link' as const, reason: 'no' }))
+  const found = arrangeClassFolders({ ...listing(['a/1.png', 'b/1.png'], ['a', 'b']), faults })
+  assert.deepEqual(found.faults, [faults[0], faults[2]])
+  assert.deepEqual(found.notices, ['photos was not listed whole: a/x: no; c: no'])
+  const bare = { ...listing([], ['a']), faults }
+  assert.throws(() => arrangeClassFolders(bare), { message: /holds no images; it was not listed whole: a\/x: no/ })
 })
 
 test('a tree that is not laid out so is refused, saying why', () => {

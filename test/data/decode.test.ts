@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { decodeImage } from '../../lib/data/decode.js'
-import { noise, picture } from './images.js'
+import { forEachConcurrently } from '../../lib/data/concurrent.js'
+import { decodeImage, decodingLanes } from '../../lib/data/decode.js'
+import type { BrokenImage, ImageFault } from '../../lib/data/image-fault.js'
+import { noise, picture, vastPng } from './images.js'
 
 const raw = (pixels: Uint8Array, height: number, width: number, channels: 1 | 3 | 4) =>
   sharp(pixels, { raw: { height, width, channels } })
@@ -60,26 +62,53 @@ test('what is broken is an IMAGE error that names the image', async () => {
   damaged.fill(0xff, jpeg.length - 400, jpeg.length - 340)
   const flipped = Buffer.from(png)
   flipped[500]! ^= 0xff
-  const cases = {
-    empty: new Uint8Array(0),
-    text: Buffer.from('not an image'),
-    'truncated JPEG': jpeg.subarray(0, jpeg.length / 2),
-    'truncated PNG': png.subarray(0, png.length / 2),
-    'damaged JPEG': damaged,
-    'damaged PNG': flipped,
-  }
-  for (const [what, bytes] of Object.entries(cases)) {
+  const webp = await picture({ format: 'webp', height: 32, width: 32 })
+  const cases: [what: string, bytes: Uint8Array, fault: ImageFault][] = [
+    ['empty', new Uint8Array(0), 'empty'],
+    ['text', Buffer.from('not an image'), 'format'],
+    ['markup', Buffer.from('<!doctype html><html><body>404</body></html>'), 'format'],
+    ['truncated JPEG', jpeg.subarray(0, jpeg.length / 2), 'damaged'],
+    ['start of a JPEG', jpeg.subarray(0, 20), 'damaged'],
+    ['truncated PNG', png.subarray(0, png.length / 2), 'damaged'],
+    ['truncated WebP', webp.subarray(0, webp.length / 2), 'damaged'],
+    ['damaged JPEG', damaged, 'damaged'],
+    ['damaged PNG', flipped, 'damaged'],
+    ['vast PNG', vastPng(30_000), 'large'],
+  ]
+  for (const [what, bytes, fault] of cases) {
     const decoding = decodeImage(bytes, { name: 'cat/1.jpg', channels: 3 })
-    await assert.rejects(decoding, { code: 'IMAGE', message: /^Cannot read the image cat\/1.jpg: ./ }, what)
+    await assert.rejects(decoding, { code: 'IMAGE', fault, message: /^Cannot read the image cat\/1.jpg: ./ }, what)
+  }
+  assert.equal((await rgb(vastPng(3_000))).pixels.length, 3 * 3_000 ** 2)
+})
+
+/** A JPEG whose scan header is as some phones' cameras write it. */
+async function oddScan(side: number): Promise<Buffer> {
+  const jpeg = await picture({ format: 'jpeg', height: side, width: side })
+  jpeg[jpeg.indexOf(Buffer.from([0xff, 0xda])) + 12] = 0
+  return jpeg
+}
+
+test('a camera that writes odd SOS parameters is forgiven', async () => {
+  const jpeg = await oddScan(16)
+  const strict = sharp(jpeg, { failOn: 'warning' }).raw().toBuffer()
+  await assert.rejects(strict, /Invalid SOS parameters/)
+  const image = await rgb(jpeg)
+  assert.deepEqual(image.pixels, (await rgb(await picture({ format: 'jpeg', height: 16, width: 16 }))).pixels)
+  for (const length of [jpeg.length - 100, jpeg.length / 2, 20, 3]) {
+    await assert.rejects(rgb(jpeg.subarray(0, length)), { code: 'IMAGE' })
   }
 })
 
-test('a camera that writes odd SOS parameters is forgiven', async () => {
-  const jpeg = await picture({ format: 'jpeg', height: 16, width: 16 })
-  const scan = jpeg.indexOf(Buffer.from([0xff, 0xda]))
-  jpeg[scan + 12] = 0
-  const strict = sharp(jpeg, { failOn: 'warning' }).raw().toBuffer()
-  await assert.rejects(strict, /Invalid SOS parameters/)
-  assert.equal((await rgb(jpeg)).pixels.length, 16 * 16 * 3)
-  await assert.rejects(rgb(jpeg.subarray(0, jpeg.length - 100)), { code: 'IMAGE' })
+test('whether an image is good does not depend on those decoded beside it', async () => {
+  const odd = await oddScan(64)
+  const good = await picture({ format: 'jpeg', height: 64, width: 64 })
+  const cut = good.subarray(0, good.length / 2)
+  const reasons = new Set<string>()
+  await forEachConcurrently(400, decodingLanes, async (index) => {
+    const decoding = rgb([odd, good, cut, good][index % 4]!)
+    if (index % 4 === 2) await decoding.catch((error: BrokenImage) => reasons.add(error.reason))
+    else assert.equal((await decoding).pixels.length, 64 * 64 * 3)
+  })
+  for (const reason of reasons) assert.match(reason, /premature end|Invalid SOS|truncated or damaged/)
 })

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { substitutes } from '../../lib/data/broken.js'
-import { type EncodedImages, encodedSplit } from '../../lib/data/encoded.js'
+import { decodeAhead, type EncodedImages, encodedSplit } from '../../lib/data/encoded.js'
 import { AutoprogError } from '../../lib/errors.js'
 import { noise, picture } from './images.js'
+
+/** The images decoded as a dataset's half would be. */
+const decode = (images: EncodedImages, options?: Parameters<typeof decodeAhead>[1]) =>
+  decodeAhead(encodedSplit(images), options)
 
 async function images(count: number, options: { broken?: number[]; odd?: number; classes?: number } = {}) {
   const { broken = [], odd, classes = 2 } = options
@@ -29,7 +33,7 @@ test('images that are all alike are decoded once and held in memory', async () =
     return encoded.read(index)
   }
   const counted = { ...encoded, read }
-  const { split, notices } = await encodedSplit(counted, { onProgress: (...each) => progress.push(each) })
+  const { split, notices } = await decode(counted, { onProgress: (...each) => progress.push(each) })
   assert.deepEqual(split.uniform, { height: 8, width: 8 })
   for (let index = 0; index < 12; index++) {
     assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, index))
@@ -42,7 +46,7 @@ test('images that are all alike are decoded once and held in memory', async () =
 
 test('images of different sizes are decoded on demand', async () => {
   for (const odd of [0, 5, 11]) {
-    const { split } = await encodedSplit(await images(12, { odd }))
+    const { split } = await decode(await images(12, { odd }))
     assert.equal(split.uniform, undefined)
     assert.equal(split.pixels, undefined)
     assert.deepEqual(new Uint8Array((await split.load(2)).pixels), noise(8 * 8 * 3, 2))
@@ -54,7 +58,7 @@ test('images of different sizes are decoded on demand', async () => {
 })
 
 test('a broken image gives way to the next good one of its class, under that one’s name and label', async () => {
-  const { split, notices } = await encodedSplit(await images(12, { broken: [2, 3, 5] }), { maxBroken: 0.25 })
+  const { split, notices } = await decode(await images(12, { broken: [2, 3, 5] }), { maxBroken: 0.25 })
   const same = (index: number, source: number) => {
     assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, source))
     assert.equal(split.nameOf(index), `${source}.png`)
@@ -69,34 +73,34 @@ test('a broken image gives way to the next good one of its class, under that one
 })
 
 test('where a class has nothing good left, label and image come from the next good one', async () => {
-  const { split } = await encodedSplit(await images(6, { broken: [0, 1, 2] }), { maxBroken: 0.5 })
+  const { split } = await decode(await images(6, { broken: [0, 1, 2] }), { maxBroken: 0.5 })
   assert.deepEqual([...split.labels], [1, 1, 1, 1, 1, 1])
   assert.deepEqual(new Uint8Array(split.pixels!(1)), noise(8 * 8 * 3, 3))
 })
 
 test('above the share the run fails and all names are listed', async () => {
   const encoded = await images(50, { broken: [7, 11] })
-  await assert.rejects(encodedSplit(encoded), (error: AutoprogError) => {
+  await assert.rejects(decode(encoded), (error: AutoprogError) => {
     assert.equal(error.code, 'DATA')
     assert.match(error.message, /^2 of 50 images are broken: 7\.png: .*; 11\.png: /)
     assert.match(error.hint!, /at most 1%/)
     return true
   })
   const all = await images(30, { broken: [...Array(30).keys()] })
-  await assert.rejects(encodedSplit(all), { code: 'DATA', message: /30 of 30 .*; and 10 more$/ })
-  await assert.rejects(encodedSplit(encoded, { maxBroken: 2 }), { code: 'CONFIG', message: /maxBroken/ })
+  await assert.rejects(decode(all), { code: 'DATA', message: /30 of 30 .*; and 10 more$/ })
+  await assert.rejects(decode(encoded, { maxBroken: 2 }), { code: 'CONFIG', message: /maxBroken/ })
 })
 
 test('an error that is not about one image ends it all, and so does an abort', async () => {
   const encoded = await images(12)
   const failing = { ...encoded, read: () => Promise.reject(new AutoprogError('DATA', 'x.tar is closed')) }
-  await assert.rejects(encodedSplit(failing), { message: 'x.tar is closed' })
+  await assert.rejects(decode(failing), { message: 'x.tar is closed' })
   const controller = new AbortController()
   const read = (index: number) => {
     controller.abort()
     return encoded.read(index)
   }
-  const reading = encodedSplit({ ...encoded, read }, controller)
+  const reading = decode({ ...encoded, read }, controller)
   await assert.rejects(reading, { name: 'AbortError' })
 })
 

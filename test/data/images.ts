@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after } from 'node:test'
+import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import type { Augmentation } from '../../lib/data/transform.js'
 import { draw, type Purpose } from '../../lib/random.js'
@@ -44,6 +45,24 @@ export async function picture(options: PictureOptions = {}): Promise<Buffer> {
   return sharp(noise(height * width * 3, seed), { raw: { height, width, channels: 3 } })
     .toFormat(format)
     .toBuffer()
+}
+
+/** A valid black PNG of side x side pixels, each of one bit: a small file however many they are. */
+export function vastPng(side: number): Buffer {
+  const chunk = (type: string, data: Uint8Array) => {
+    const body = Buffer.concat([Buffer.from(type), data])
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
+    length.writeUInt32BE(data.length)
+    sum.writeUInt32BE(crc32(body))
+    return Buffer.concat([length, body, sum])
+  }
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(side, 0)
+  header.writeUInt32BE(side, 4)
+  header[8] = 1 // bits a pixel, of grey
+  const rows = deflateSync(Buffer.alloc(side * (1 + Math.ceil(side / 8))))
+  const signature = Buffer.from('89504e470d0a1a0a', 'hex')
+  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', Buffer.alloc(0))])
 }
 
 /** Writes files, given by their paths under `root`. */

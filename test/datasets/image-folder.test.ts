@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
-import { loadImageFolder } from '../../datasets/image-folder.js'
+import { listImageFolder, loadImageFolder } from '../../datasets/image-folder.js'
 import { createLoader } from '../../lib/data/loader.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
 
@@ -87,7 +88,10 @@ test('links to files and folders are followed, in circles only once', async () =
   await symlink(root, join(root, 'a', 'circle'))
   assert.equal((await loadImageFolder(root)).classes.length, 2)
   await symlink(join(root, 'nothing.png'), join(root, 'a', 'dangling.png'))
-  await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /dangling\.png: ENOENT/ })
+  await assert.rejects(loadImageFolder(root), {
+    code: 'DATA',
+    message: /dangling\.png: it is a link to .*nothing\.png, which/,
+  })
 })
 
 test('a folder that cannot be used is an error that says why', async () => {
@@ -105,19 +109,70 @@ test('a folder that cannot be used is an error that says why', async () => {
   })
 })
 
-test('a folder that may not be read is an error', { skip: !process.seteuid }, async () => {
+test('links to nowhere and pipes are named, as broken images where they are called so', {
+  timeout: 60_000,
+}, async () => {
   const root = await temporaryFolder()
-  await chmod(root, 0o755)
-  await writeTree(root, await classPictures('', ['a', 'b'], 3))
-  await chmod(join(root, 'b'), 0)
+  await writeTree(root, await classPictures('', ['a', 'b'], 4))
+  await symlink('gone', join(root, 'c'))
+  await symlink('.loop', join(root, '.loop'))
+  await symlink('loop', join(root, 'a', 'loop'))
+  await symlink('gone.jpg', join(root, 'b', 'lost.jpg'))
+  execFileSync('mkfifo', [join(root, 'b', 'pipe.jpg')])
+  const { train, test: held, faults, notices } = await listImageFolder(root)
+  assert.deepEqual(faults!.map(({ name, fault }) => [name, fault]).sort(), [
+    [join(root, 'a', 'loop'), 'link'],
+    [join(root, 'c'), 'link'],
+  ])
+  assert.match(notices[0]!, /was not listed whole: .*c: it is a link to gone, which is not there/)
+  assert.equal(train.length + held.length, 10)
+  const broken: string[] = []
+  for (const split of [train, held]) {
+    for (let index = 0; index < split.length; index++) {
+      await split.load(index).catch((error) => broken.push(`${basename(split.nameOf(index))} ${error.reason}`))
+    }
+  }
+  assert.deepEqual(broken.sort(), [
+    'lost.jpg it is a link to gone.jpg, which is not there',
+    'pipe.jpg it is neither a file nor a folder',
+  ])
+})
+
+/** Runs `work` as somebody who may not read everything, as the superuser may. */
+async function withoutPrivileges(work: () => Promise<void>): Promise<void> {
   const superuser = process.geteuid?.() === 0
-  if (superuser) process.seteuid?.(65534) // nobody: the superuser may read everything
+  if (superuser) process.seteuid?.(65534)
   try {
-    await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /Cannot read the folder .*\/b: EACCES/ })
+    await work()
   } finally {
     if (superuser) process.seteuid?.(0)
-    await chmod(join(root, 'b'), 0o755)
   }
+}
+
+test('a class that may not be read is an error, a folder within a class a notice', {
+  skip: !process.seteuid,
+}, async () => {
+  const root = await temporaryFolder()
+  await chmod(root, 0o755)
+  const inner = join(root, 'a', 'inner')
+  await writeTree(root, { ...(await classPictures('', ['a', 'b'], 3)), 'a/inner/x.png': await picture() })
+  await chmod(inner, 0)
+  await withoutPrivileges(async () => {
+    const { train, test: held, faults, notices } = await loadImageFolder(root)
+    assert.equal(train.length + held.length, 6)
+    assert.deepEqual([faults!.length, faults![0]!.name, faults![0]!.fault], [1, inner, 'unreadable'])
+    assert.match(notices[0]!, /was not listed whole: a\/inner: the folder cannot be read: EACCES/)
+  })
+  await chmod(join(root, 'b'), 0)
+  await withoutPrivileges(async () => {
+    const message = /class folders without images: b; .*b: the folder cannot be read: EACCES/
+    await assert.rejects(loadImageFolder(root), { code: 'DATA', message })
+  })
+  await chmod(root, 0)
+  await withoutPrivileges(() =>
+    assert.rejects(loadImageFolder(root), { code: 'DATA', message: /^Cannot read the folder .*: EACCES/ }),
+  )
+  for (const path of [root, join(root, 'b'), inner]) await chmod(path, 0o755)
 })
 
 test('an abort ends the loading', async () => {

@@ -58,6 +58,15 @@ test('a folder is listed once, and again after any change', async () => {
   assert.deepEqual([listed, names.filter((name) => name.includes('/b/'))], [true, ['train/b/00.png']])
 })
 
+test('a folder with a link that leads nowhere is listed each time, for it may lead somewhere', async () => {
+  const root = await temporaryFolder()
+  await writeTree(root, await classPictures('', ['a', 'b'], 3))
+  await symlink(join(root, 'absent'), join(root, 'a', 'x.png'))
+  await settle()
+  for (const _ of [1, 2]) assert.equal((await listing(loadImageFolder, root)).listed, true)
+  assert.deepEqual(await readdir(cache).catch(() => []), [])
+})
+
 test('an archive is indexed once, and again when it has changed', async () => {
   const members = await classPictures('', ['a', 'b'], 3)
   const file = join(await temporaryFolder(), 'x.tar')

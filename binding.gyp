@@ -3,7 +3,8 @@
   "variables": {
     "highway%": "<!(node scripts/gyp.mjs highway)",
     "openmp%": "<!(node scripts/gyp.mjs openmp)",
-    "onednn%": "<!(node scripts/gyp.mjs onednn)"
+    "onednn%": "<!(node scripts/gyp.mjs onednn)",
+    "jpeg%": "<!(node scripts/gyp.mjs jpeg)"
   },
   "targets": [
     {
@@ -19,6 +20,7 @@
       "conditions": [
         ["openmp==1", { "cflags_cc": ["-fopenmp"], "ldflags": ["-fopenmp"] }],
         ["onednn==1", { "defines": ["AUTOPROG_ONEDNN=1"], "libraries": ["-ldnnl"] }],
+        ["jpeg==1", { "defines": ["AUTOPROG_JPEG=1"], "libraries": ["-ljpeg"] }],
         ["OS=='mac'", {
           "include_dirs": ["/opt/homebrew/include", "/usr/local/include"],
           "link_settings": { "library_dirs": ["/opt/homebrew/lib", "/usr/local/lib"] },

@@ -57,6 +57,15 @@ interface Addon {
     target: Uint8Array,
     offset: number,
   ): Promise<number>
+  transformJpeg(
+    bytes: Uint8Array,
+    size: { height: number; width: number },
+    plan: Float64Array,
+    options: { exact: boolean; verify: boolean; height: number; width: number },
+    target: Uint8Array,
+    offset: number,
+  ): Promise<[number, number] | undefined>
+  jpegDecoder(): string
   drawPhilox(...words: [number, number, number, number, number, number]): number[]
 }
 

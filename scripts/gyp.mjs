@@ -15,6 +15,13 @@ const libraries = {
     missing:
       'OpenMP is missing: oneDNN may use more threads than asked for (macOS: install CMake and brew install libomp)',
   },
+  jpeg: {
+    program:
+      '#include <cstdio>\n#include <jpeglib.h>\nint main() { return jpeg_skip_scanlines(nullptr, LIBJPEG_TURBO_VERSION_NUMBER > 0) > 0; }',
+    flags: ['-ljpeg'],
+    missing:
+      'libjpeg-turbo is missing: photos load at half the speed (apt-get install libjpeg-dev, macOS: brew install jpeg-turbo)',
+  },
   highway: {
     program: '#include <hwy/targets.h>\nint main() { return hwy::SupportedTargets() == 0; }',
     flags: ['-lhwy'],

@@ -464,6 +464,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("operations", guarded<operations>);
   add("drawPhilox", guarded<drawPhilox>);
   add("transformImages", guarded<transformImages>);
+  add("transformJpeg", guarded<transformJpeg>);
+  add("jpegDecoder", guarded<jpegDecoder>);
   return exports;
 }
 

@@ -3,41 +3,37 @@
 #include <chrono>
 
 #include "binding/convert.h"
-#include "image/plan.h"
+#include "image/jpeg.h"
 
 namespace autoprog::binding {
 
 namespace {
 
-struct Work {
-  image::Picture picture;
-  image::Plan plan;
-};
+using Clock = std::chrono::steady_clock;
 
-// Pixels are read and written where JavaScript has them: references keep the arrays alive until all is done.
-class Transformation : public Napi::AsyncWorker {
+double secondsSince(Clock::time_point started) { return std::chrono::duration<double>(Clock::now() - started).count(); }
+
+// Work on libuv's threads. Pixels are read and written where JavaScript has them: references keep the arrays alive
+// until all is done.
+class Task : public Napi::AsyncWorker {
  public:
-  Transformation(Napi::Env env, std::vector<Work> work, uint8_t* out, const Napi::Object& held)
-      : AsyncWorker(env, "autoprog.transformImages"),
+  Task(Napi::Env env, const Napi::Object& held)
+      : AsyncWorker(env, "autoprog.image"),
         deferred_(Napi::Promise::Deferred::New(env)),
-        work_(std::move(work)),
-        out_(out),
         held_(Napi::Persistent(held)) {}
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  // Begins; the task deletes itself at its end.
+  Napi::Promise start() {
+    const Napi::Promise promise = deferred_.Promise();
+    Queue();
+    return promise;
+  }
 
  protected:
-  void Execute() override {
-    const auto started = std::chrono::steady_clock::now();
-    uint8_t* out = out_;
-    for (const auto& [picture, plan] : work_) {
-      carryOut(plan, picture, out);
-      out += static_cast<size_t>(plan.width) * static_cast<size_t>(plan.height) * static_cast<size_t>(picture.channels);
-    }
-    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  }
+  virtual Napi::Value result(Napi::Env env) = 0;
+
   void OnOK() override {
-    settle([&] { deferred_.Resolve(Napi::Number::New(Env(), seconds_)); });
+    settle([&] { deferred_.Resolve(result(Env())); });
   }
   // Plans are checked before, so that nothing but memory can be wanting.
   void OnError(const Napi::Error& error) override {
@@ -58,10 +54,64 @@ class Transformation : public Napi::AsyncWorker {
   }
 
   Napi::Promise::Deferred deferred_;
+  Napi::ObjectReference held_;
+};
+
+struct Work {
+  image::Picture picture;
+  image::Plan plan;
+};
+
+class Transformation : public Task {
+ public:
+  Transformation(Napi::Env env, std::vector<Work> work, uint8_t* out, const Napi::Object& held)
+      : Task(env, held), work_(std::move(work)), out_(out) {}
+
+ protected:
+  void Execute() override {
+    const auto started = Clock::now();
+    uint8_t* out = out_;
+    for (const auto& [picture, plan] : work_) {
+      carryOut(plan, picture, out);
+      out += static_cast<size_t>(plan.width) * static_cast<size_t>(plan.height) * static_cast<size_t>(picture.channels);
+    }
+    seconds_ = secondsSince(started);
+  }
+  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, seconds_); }
+
+ private:
   std::vector<Work> work_;
   uint8_t* out_;
-  Napi::ObjectReference held_;
   double seconds_ = 0;
+};
+
+class JpegTransformation : public Task {
+ public:
+  JpegTransformation(Napi::Env env, const image::Jpeg& jpeg, image::Plan plan, const image::JpegOptions& options,
+                     uint8_t* out, const Napi::Object& held)
+      : Task(env, held), jpeg_(jpeg), plan_(std::move(plan)), options_(options), out_(out) {}
+
+ protected:
+  void Execute() override {
+    const auto started = Clock::now();
+    done_ = carryOut(plan_, jpeg_, options_, out_, decodeSeconds_);
+    seconds_ = secondsSince(started);
+  }
+  Napi::Value result(Napi::Env env) override {
+    if (!done_) return env.Undefined();
+    auto seconds = Napi::Array::New(env);
+    seconds.Set(0u, decodeSeconds_);
+    seconds.Set(1u, seconds_ - decodeSeconds_);
+    return seconds;
+  }
+
+ private:
+  image::Jpeg jpeg_;
+  image::Plan plan_;
+  image::JpegOptions options_;
+  uint8_t* out_;
+  bool done_ = false;
+  double decodeSeconds_ = 0, seconds_ = 0;
 };
 
 template <typename Array>
@@ -69,6 +119,41 @@ Array toArray(const Napi::Value& value, napi_typedarray_type type, const char* n
   require(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type, "SHAPE",
           std::string("Expected a typed array of another type for ") + name);
   return value.As<Array>();
+}
+
+Napi::Object toObject(const Napi::Value& value, const char* name) {
+  require(value.IsObject(), "SHAPE", std::string("Expected an object for ") + name);
+  return value.As<Napi::Object>();
+}
+
+int toSide(const Napi::Value& value, const char* name) { return static_cast<int>(toInteger(value, name, 1, 1 << 16)); }
+
+struct Size {
+  int width, height;
+};
+
+Size toSize(const Napi::Object& object) {
+  return {toSide(object.Get("width"), "width"), toSide(object.Get("height"), "height")};
+}
+
+image::Plan toPlan(const Napi::Value& value, Size from, Size to) {
+  const auto numbers = toArray<Napi::Float64Array>(value, napi_float64_array, "a plan");
+  auto plan = image::toPlan(numbers.Data(), numbers.ElementLength(), from.width, from.height);
+  require(plan.width == to.width && plan.height == to.height, "SHAPE",
+          "A plan ends at " + std::to_string(plan.height) + " x " + std::to_string(plan.width) + " pixels instead of " +
+              std::to_string(to.height) + " x " + std::to_string(to.width));
+  return plan;
+}
+
+// The place of `count` results in the target.
+uint8_t* toPlace(const Napi::Value& value, const Napi::Value& from, size_t count, Size size, int channels) {
+  auto target = toArray<Napi::Uint8Array>(value, napi_uint8_array, "target");
+  const auto offset = static_cast<size_t>(toInteger(from, "offset", 0, int64_t{1} << 46));
+  const size_t bytes =
+      static_cast<size_t>(size.width) * static_cast<size_t>(size.height) * static_cast<size_t>(channels);
+  require(offset <= target.ByteLength() && count <= (target.ByteLength() - offset) / bytes, "SHAPE",
+          "The target has no room for " + std::to_string(count) + " images");
+  return target.Data() + offset;
 }
 
 }  // namespace
@@ -81,39 +166,41 @@ Napi::Value transformImages(const Napi::CallbackInfo& info) {
   const auto channels = static_cast<int>(toInteger(info[1], "channels", 1, 3));
   require(channels != 2, "SHAPE", "Expected 1 or 3 channels");
   require(sources.Length() == plans.Length(), "SHAPE", "Expected a plan for each source");
-  const auto height = static_cast<int>(toInteger(info[3], "height", 1, 1 << 16));
-  const auto width = static_cast<int>(toInteger(info[4], "width", 1, 1 << 16));
-  auto target = toArray<Napi::Uint8Array>(info[5], napi_uint8_array, "target");
-  const auto offset = static_cast<size_t>(toInteger(info[6], "offset", 0, int64_t{1} << 46));
-  const size_t bytes = static_cast<size_t>(width) * static_cast<size_t>(height) * static_cast<size_t>(channels);
-  require(offset <= target.ByteLength() && sources.Length() <= (target.ByteLength() - offset) / bytes, "SHAPE",
-          "The target has no room for " + std::to_string(sources.Length()) + " images");
-
+  const Size size{toSide(info[4], "width"), toSide(info[3], "height")};
+  uint8_t* out = toPlace(info[5], info[6], sources.Length(), size, channels);
   const auto held = Napi::Array::New(info.Env());
-  held.Set(0u, target);
+  held.Set(0u, info[5]);
   std::vector<Work> work;
   for (uint32_t i = 0; i < sources.Length(); i++) {
-    const Napi::Value entry = sources[i];
-    require(entry.IsObject(), "SHAPE", "Expected { pixels, height, width } for a source");
-    const auto source = entry.As<Napi::Object>();
+    const auto source = toObject(sources[i], "a source");
     const auto pixels = toArray<Napi::Uint8Array>(source.Get("pixels"), napi_uint8_array, "pixels");
-    const image::Picture picture{pixels.Data(), static_cast<int>(toInteger(source.Get("width"), "width", 1, 1 << 16)),
-                                 static_cast<int>(toInteger(source.Get("height"), "height", 1, 1 << 16)), channels};
+    const Size from = toSize(source);
+    const image::Picture picture{pixels.Data(), from.width, from.height, channels};
     require(pixels.ByteLength() == picture.bytes(), "SHAPE",
             "Expected " + std::to_string(picture.bytes()) + " bytes of pixels but received " +
                 std::to_string(pixels.ByteLength()));
     held.Set(i + 1, pixels);
-    const auto numbers = toArray<Napi::Float64Array>(plans[i], napi_float64_array, "a plan");
-    auto plan = image::toPlan(numbers.Data(), numbers.ElementLength(), picture.width, picture.height);
-    require(plan.width == width && plan.height == height, "SHAPE",
-            "A plan ends at " + std::to_string(plan.height) + " x " + std::to_string(plan.width) +
-                " pixels instead of " + std::to_string(height) + " x " + std::to_string(width));
-    work.push_back({picture, std::move(plan)});
+    work.push_back({picture, toPlan(plans[i], from, size)});
   }
-  auto* worker = new Transformation(info.Env(), std::move(work), target.Data() + offset, held);
-  const Napi::Promise promise = worker->promise();
-  worker->Queue();
-  return promise;
+  return (new Transformation(info.Env(), std::move(work), out, held))->start();
 }
+
+Napi::Value transformJpeg(const Napi::CallbackInfo& info) {
+  require(info.Length() == 6, "SHAPE", "Expected bytes, size, plan, options, target and offset");
+  const auto bytes = toArray<Napi::Uint8Array>(info[0], napi_uint8_array, "bytes");
+  const Size from = toSize(toObject(info[1], "size"));
+  const auto options = toObject(info[3], "options");
+  const Size size = toSize(options);
+  auto plan = toPlan(info[2], from, size);
+  uint8_t* out = toPlace(info[4], info[5], 1, size, 3);
+  const auto held = Napi::Array::New(info.Env());
+  held.Set(0u, bytes);
+  held.Set(1u, info[4]);
+  const image::Jpeg jpeg{bytes.Data(), bytes.ByteLength(), from.width, from.height};
+  const image::JpegOptions how{options.Get("exact").ToBoolean(), options.Get("verify").ToBoolean()};
+  return (new JpegTransformation(info.Env(), jpeg, std::move(plan), how, out, held))->start();
+}
+
+Napi::Value jpegDecoder(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), image::jpegDecoder()); }
 
 }  // namespace autoprog::binding

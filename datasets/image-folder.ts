@@ -6,10 +6,20 @@ import { imageEnding } from '../lib/data/decode.js'
 import { brokenImage, type Fault, type ImageFault } from '../lib/data/image-fault.js'
 import { decodeDataset, listTrees } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
+import { cachedScan } from './scan-cache.js'
 
 /** Lists the folder without reading its images. Throws DATA where it cannot be read or is not laid out so. */
 export async function listImageFolder(folder: string, options: LoadOptions = {}): Promise<Dataset> {
-  const { files, folders, faults, broken } = await listTree(folder, options.signal)
+  const { files, folders, faults, ...found } = await cachedScan({
+    path: folder,
+    scan: () => listTree(folder, options),
+    // A link that leads nowhere is there too: it cannot be looked at, so that such a tree is listed anew each time.
+    sourcesOf: (tree) =>
+      ['', ...tree.folders, ...tree.broken.map(({ name }) => name), ...tree.faults.map(({ name }) => name)].map(
+        (path) => join(folder, path),
+      ),
+  })
+  const broken = new Map(found.broken.map((fault) => [fault.name, fault]))
   const read = async (path: string): Promise<Uint8Array> => {
     const name = join(folder, path)
     const fault = broken.get(path)
@@ -30,12 +40,12 @@ interface Tree {
   readonly folders: string[]
   readonly faults: Fault[]
   /** Files named like images of which the listing shows already that they are none. */
-  readonly broken: Map<string, Fault>
+  readonly broken: Fault[]
 }
 
 /** Everything below the folder, links followed; what cannot be listed becomes a fault, so that the rest is still found. */
-async function listTree(root: string, signal: AbortSignal | undefined): Promise<Tree> {
-  const tree: Tree = { files: [], folders: [], faults: [], broken: new Map() }
+async function listTree(root: string, { signal, onListing }: LoadOptions): Promise<Tree> {
+  const tree: Tree = { files: [], folders: [], faults: [], broken: [] }
   const real = await realpath(root).catch((cause) => Promise.reject(cannotRead(root, cause)))
   await walk('', [real], (cause) => Promise.reject(cannotRead(root, cause)))
   return tree
@@ -43,6 +53,7 @@ async function listTree(root: string, signal: AbortSignal | undefined): Promise<
   /** `linked`: the real paths of the root and of the linked folders that lead here, so that links in a circle end. */
   async function walk(prefix: string, linked: readonly string[], fail: (cause: Error) => void): Promise<void> {
     signal?.throwIfAborted()
+    onListing?.(tree.files.length)
     const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch(fail)
     for (const entry of entries ?? []) {
       const path = `${prefix}${entry.name}`
@@ -75,7 +86,7 @@ async function listTree(root: string, signal: AbortSignal | undefined): Promise<
     if (!imageEnding.test(name)) tree.faults.push(found)
     else {
       tree.files.push(name)
-      tree.broken.set(name, found)
+      tree.broken.push(found)
     }
   }
 }

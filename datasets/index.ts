@@ -3,9 +3,12 @@ import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { decodeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
+import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
 import { listImageFolder } from './image-folder.js'
 import { loadMnist } from './mnist.js'
+import { listPack } from './pack.js'
+import { expandShards, findShards, listShards } from './shards.js'
 import { listTar } from './tar.js'
 
 export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
@@ -18,14 +21,16 @@ const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = n
 export const datasetNames: readonly string[] = [...named.keys()]
 
 /**
- * Loads a dataset by name, or from the path of a folder or a tar archive of class folders. A name wins over a folder of that name;
- * write `./mnist` for the folder. Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
+ * Loads a dataset by name, or from the path of a folder of class folders, a tar archive, a folder of archives or their names with
+ * braces (`train-{000..146}.tar`), a packed dataset (`.pack`), or a folder of CIFAR-10's binary files. A name wins over a folder of
+ * that name; write `./mnist` for the folder.
+ * Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   return decodeDataset(await listDataset(name, options), options)
 }
 
-/** The same without decoding a single image of a folder or an archive: they are decoded when they are asked for. */
+/** The same without decoding a single image: those of files are decoded when they are asked for. */
 export async function listDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
@@ -38,8 +43,19 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
   const load = named.get(name)
   if (load !== undefined) return load(options)
   const found = await stat(name).catch((cause: NodeJS.ErrnoException) => cause)
-  if (found instanceof Error) throw notFound(name, found)
-  return found.isDirectory() ? listImageFolder(name, options) : listTar(name, options)
+  if (found instanceof Error) {
+    const shards = await expandShards(name)
+    if (shards === undefined) throw notFound(name, found)
+    return listShards(shards, options)
+  }
+  if (found.isDirectory()) return listFolder(name, options)
+  return name.endsWith('.pack') ? listPack(name) : listTar(name, options)
+}
+
+async function listFolder(folder: string, options: LoadOptions): Promise<Dataset> {
+  if (await isCifar10(folder)) return loadCifar10(folder, options)
+  const shards = await findShards(folder)
+  return shards === undefined ? listImageFolder(folder, options) : listShards(shards, options)
 }
 
 function notFound(name: string, cause: NodeJS.ErrnoException): AutoprogError {

@@ -1,4 +1,4 @@
-/** An uncompressed tar archive laid out as an image folder; images are read in place, nothing is unpacked. */
+/** An uncompressed tar archive laid out as an image folder, or as WebDataset does; images are read in place, nothing is unpacked. */
 import { access, type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -6,8 +6,10 @@ import { extract } from 'tar-stream'
 import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
 import { imageEnding } from '../lib/data/decode.js'
 import { brokenImage, type Fault } from '../lib/data/image-fault.js'
-import { decodeDataset, type ImageTree, listTrees } from '../lib/data/image-tree.js'
+import { decodeDataset } from '../lib/data/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
+import { cachedScan } from './scan-cache.js'
+import { isClassText, listPairs, type PairedTree } from './webdataset.js'
 
 const blockSize = 512
 
@@ -18,11 +20,11 @@ const linkReason = 'it is a link; pack the file itself'
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
 export async function listTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
-  const train = await openTree(file, options.signal)
+  const train = await openTar(file, options)
   try {
     const beside = await testArchive(file)
-    const test = beside === undefined ? undefined : await openTree(beside, options.signal)
-    return await listTrees(basename(file), { train, test }, options)
+    const test = beside === undefined ? undefined : await openTar(beside, options)
+    return await listPairs(basename(file), { train, test }, dirname(file), options)
   } catch (error) {
     await train.close()
     throw error
@@ -50,20 +52,30 @@ async function testArchive(file: string): Promise<string | undefined> {
   return undefined
 }
 
-/** Where a member's bytes lie; undefined for a member without bytes of its own, such as a link. */
-type Place = { readonly offset: number; readonly size: number } | undefined
+/** Where a member's bytes lie. */
+interface Place {
+  readonly offset: number
+  /** -1 for a member without bytes of its own, such as a link. */
+  readonly size: number
+}
 
-async function openTree(file: string, signal: AbortSignal | undefined): Promise<ImageTree> {
+/** Finds the archive's members. Throws DATA where it cannot be read or is truncated. */
+export async function openTar(file: string, options: LoadOptions): Promise<PairedTree> {
   const handle = await open(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { places, ...listing } = await indexMembers(file, handle, signal)
+    const { paths, offsets, sizes, classTexts, ...listing } = await cachedScan({
+      path: file,
+      scan: () => indexMembers(file, handle, options),
+      sourcesOf: () => [file],
+    })
+    const places = new Map(paths.map((path, index) => [path, { offset: offsets[index]!, size: sizes[index]! }]))
     const read = async (path: string): Promise<Uint8Array> => {
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
-      return readMember(handle, `${file}/${path}`, places.get(path))
+      return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
-    return { source: file, files: [...places.keys()], ...listing, read, close }
+    return { source: file, files: [...places.keys()], ...listing, classTexts: new Map(classTexts), read, close }
   } catch (error) {
     await close()
     throw error
@@ -71,10 +83,13 @@ async function openTree(file: string, signal: AbortSignal | undefined): Promise<
 }
 
 /** Reads the archive once from end to end and keeps where each file lies. */
-async function indexMembers(file: string, handle: FileHandle, signal: AbortSignal | undefined) {
-  const places = new Map<string, Place>()
+async function indexMembers(file: string, handle: FileHandle, { signal, onListing }: LoadOptions) {
+  const paths: string[] = []
+  const offsets: number[] = []
+  const sizes: number[] = []
   const folders: string[] = []
   const faults: Fault[] = []
+  const classTexts: [path: string, text: string][] = []
   let end = 0
   const index = extract()
   index.on('entry', (header, content, next) => {
@@ -86,7 +101,17 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
     // It may stand for a folder of images.
     else if (type === 'symlink' && !imageEnding.test(path))
       faults.push({ name: path, fault: 'link', reason: linkReason })
-    else places.set(path, type === 'file' || type === 'contiguous-file' ? { offset, size } : undefined)
+    else {
+      paths.push(path)
+      offsets.push(offset)
+      sizes.push(type === 'file' || type === 'contiguous-file' ? size : -1)
+    }
+    if (paths.length % 1000 === 0) onListing?.(paths.length)
+    if (isClassText(path)) {
+      const entry: [string, string] = [path, '']
+      classTexts.push(entry)
+      content.on('data', (bytes) => (entry[1] = `${entry[1]}${bytes}`.slice(0, 64)))
+    }
     content.on('error', () => {}) // told by the archive's stream
     content.on('end', next).resume()
   })
@@ -100,11 +125,11 @@ async function indexMembers(file: string, handle: FileHandle, signal: AbortSigna
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { places, folders: folders.filter((path) => path !== ''), faults }
+  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), faults, classTexts }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
-  if (place === undefined) throw brokenImage(name, 'link', linkReason)
+  if (place.size === -1) throw brokenImage(name, 'link', linkReason)
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
+process.env.AUTOPROG_CACHE ??= '' // tests leave no listings in the user's cache
 const filters = process.argv.slice(2)
 const files = readdirSync('test', { recursive: true })
   .map((path) => join('test', path))

@@ -6,6 +6,7 @@ import { compareCommand } from './compare.js'
 import { doctorCommand } from './doctor.js'
 import { evaluateCommand } from './evaluate.js'
 import { flopsCommand } from './flops.js'
+import { packCommand } from './pack.js'
 import { packageVersion } from './package.js'
 import { trainCommand } from './train.js'
 
@@ -14,7 +15,15 @@ const program = new Command('autoprog')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
   .exitOverride()
-for (const create of [trainCommand, compareCommand, checkCommand, evaluateCommand, flopsCommand, doctorCommand]) {
+for (const create of [
+  trainCommand,
+  compareCommand,
+  checkCommand,
+  packCommand,
+  evaluateCommand,
+  flopsCommand,
+  doctorCommand,
+]) {
   program.addCommand(create())
 }
 

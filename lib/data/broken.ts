@@ -54,3 +54,12 @@ export function* substitutes(index: number, labels: Int32Array): Generator<numbe
     }
   }
 }
+
+/** Which image is shown for each: itself, or where it is broken the one that stands in for it. At least one has to be good. */
+export function standIns(labels: Int32Array, broken: BrokenImages): Int32Array {
+  return Int32Array.from(labels, (_, index) => {
+    if (!broken.has(index)) return index
+    for (const candidate of substitutes(index, labels)) if (!broken.has(candidate)) return candidate
+    return index
+  })
+}

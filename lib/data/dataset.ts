@@ -55,4 +55,6 @@ export interface LoadOptions {
   readonly signal?: AbortSignal
   /** Told now and then how many images are decoded, where all are decoded ahead. */
   readonly onProgress?: (done: number, total: number) => void
+  /** Told now and then how many files have been found, while a folder is listed or an archive indexed. */
+  readonly onListing?: (files: number) => void
 }

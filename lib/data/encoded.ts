@@ -1,6 +1,6 @@
 /** Splits made of encoded images: decoded on demand, or once and kept where they are small and alike. */
 import { AutoprogError } from '../errors.js'
-import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
+import { type BrokenImages, createBrokenImages, standIns } from './broken.js'
 import { forEachConcurrently } from './concurrent.js'
 import type { Image, LoadOptions, Split } from './dataset.js'
 import { decodeImage, decodingLanes } from './decode.js'
@@ -16,17 +16,21 @@ export interface EncodedImages {
   nameOf(index: number): string
   /** The bytes of image `index` as they are stored; rejects with IMAGE where they cannot be read. */
   read(index: number): Promise<Uint8Array>
+  /** Makes an image of the bytes; they are those of an image file if not given. */
+  decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
 
 /** A split whose images are decoded each time they are asked for. */
-export function encodedSplit({ labels, channels, nameOf, read }: EncodedImages): Split {
+export function encodedSplit({ labels, channels, nameOf, read, ...given }: EncodedImages): Split {
+  const decode =
+    given.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
   const readChecked = async (index: number) => {
     checkIndex(index, labels.length)
     return read(index)
   }
-  const load = async (index: number) => decodeImage(await readChecked(index), { name: nameOf(index), channels })
+  const load = async (index: number) => decode(await readChecked(index), index)
   // Parts are decoded in colour alone.
-  const encoded = channels === 3 ? { read: readChecked } : {}
+  const encoded = channels === 3 && given.decode === undefined ? { read: readChecked } : {}
   return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf }
 }
 
@@ -95,11 +99,7 @@ function replaceBroken(
   broken: BrokenImages,
 ): { indices: Int32Array; labels: Int32Array } {
   const stride = pixels.length / labels.length
-  const indices = Int32Array.from(labels, (_, index) => {
-    if (!broken.has(index)) return index
-    for (const candidate of substitutes(index, labels)) if (!broken.has(candidate)) return candidate
-    return index // cannot be: at least one image decoded, or its size would be unknown
-  })
+  const indices = standIns(labels, broken)
   indices.forEach((source, index) => {
     if (source !== index) pixels.copyWithin(index * stride, source * stride, (source + 1) * stride)
   })

@@ -5,40 +5,71 @@ import type { Dataset, LoadOptions, Split } from './dataset.js'
 import { decodeAhead, encodedSplit } from './encoded.js'
 import type { Fault } from './image-fault.js'
 
+/** Share of each class held out where nothing else is said. */
+const defaultShare = 0.1
+
 /** A tree of files that can be read. */
 export interface ImageTree extends Listing {
   /** The bytes of a file; rejects with IMAGE where they cannot be had. */
   read(path: string): Promise<Uint8Array>
+  /** How to name a file to a human; `source/path` if not given. */
+  nameOf?(path: string): string
   /** Releases what the tree holds open; harmless when repeated. */
   close(): Promise<void>
 }
 
+type ListOptions = Pick<LoadOptions, 'holdOut' | 'seed'>
+
+export interface Trees {
+  readonly train: ImageTree
+  readonly test?: ImageTree | undefined
+}
+
+/** Some images of a tree. */
+export interface Half extends LabelledPaths {
+  readonly tree: ImageTree
+}
+
+/** Which images train and which test. */
+export interface Halves {
+  readonly classes: readonly string[]
+  readonly train: Half
+  readonly test: Half
+  readonly notices: readonly string[]
+  readonly faults: readonly Fault[]
+}
+
 /**
  * The dataset as it is listed: nothing is read yet, and images are decoded on demand. Closes the trees where it fails.
- * Images have three channels, as in torchvision's ImageFolder.
+ * Images have three channels, as in torchvision's ImageFolder. Trees are taken for class folders unless `arrange` says otherwise.
  */
 export async function listTrees(
   name: string,
-  trees: { train: ImageTree; test?: ImageTree | undefined },
-  options: Pick<LoadOptions, 'holdOut' | 'seed'>,
+  trees: Trees,
+  options: ListOptions,
+  arrange: (trees: Trees, options: ListOptions) => Halves = arrangeHalves,
 ): Promise<Dataset> {
   const close = async () => {
     await trees.train.close()
     await trees.test?.close()
   }
   try {
-    const { classes, train, test, notices, faults } = arrangeHalves(trees, options)
-    const split = (tree: ImageTree, { paths, labels }: LabelledPaths) =>
+    const { holdOut: share = defaultShare } = options
+    if (!(share > 0 && share < 1)) {
+      throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
+    }
+    const { classes, train, test, notices, faults } = arrange(trees, options)
+    const split = ({ tree, paths, labels }: Half) =>
       encodedSplit({
         labels,
         channels: 3,
-        nameOf: (index) => `${tree.source}/${paths[index]}`,
+        nameOf: (index) => nameIn(tree, paths[index]!),
         read: (index) => tree.read(paths[index]!),
       })
     return {
       ...{ name, classes, channels: 3, notices, faults, close },
-      train: split(trees.train, train),
-      test: split(test.tree, test),
+      train: split(train),
+      test: split(test),
     }
   } catch (error) {
     await close()
@@ -62,38 +93,44 @@ export async function decodeDataset(dataset: Dataset, options: LoadOptions): Pro
   }
 }
 
-function arrangeHalves(
-  trees: { train: ImageTree; test?: ImageTree | undefined },
-  { holdOut: share = 0.1, seed = 0 }: LoadOptions,
-) {
-  if (!(share > 0 && share < 1)) {
-    throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
-  }
-  const { classes, train, test, notices, ...arranged } = arrangeClassFolders(trees.train)
-  const faults = named(trees.train, arranged.faults)
+function arrangeHalves(trees: Trees, options: ListOptions): Halves {
+  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train)
+  const train = { ...arranged.train, tree: trees.train }
+  const faults = namedFaults(trees.train, arranged.faults)
   if (test !== undefined) return { classes, train, test: { ...test, tree: trees.train }, notices, faults }
   if (trees.test !== undefined) {
-    const beside = `the test images are those of ${trees.test.source}, which lies beside the training images`
     const half = arrangeTestHalf(trees.test, classes)
     return {
       ...{ classes, train, test: { ...half, tree: trees.test } },
-      notices: [...notices, beside, ...half.notices],
-      faults: [...faults, ...named(trees.test, half.faults)],
+      notices: [...notices, besideNotice(trees.test), ...half.notices],
+      faults: [...faults, ...namedFaults(trees.test, half.faults)],
     }
   }
+  const { notice, ...halves } = holdOutOf(train, options)
+  return { classes, ...halves, notices: [...notices, notice], faults }
+}
+
+export const besideNotice = (test: ImageTree) =>
+  `the test images are those of ${test.source}, which lies beside the training images`
+
+/** Holds a share of each class out for testing. Throws DATA where there are too few images for that. */
+export function holdOutOf(
+  train: Half,
+  { holdOut: share = defaultShare, seed = 0 }: ListOptions,
+): { train: Half; test: Half; notice: string } {
+  const { tree } = train
   const halves = holdOut(train, share, seed)
   const held = halves.test.paths.length
   if (held === 0) {
     const hint = 'give every class at least two images, or a test half of its own'
-    throw new AutoprogError('DATA', `${trees.train.source} holds too few images to keep some for testing`, { hint })
+    throw new AutoprogError('DATA', `${tree.source} holds too few images to keep some for testing`, { hint })
   }
   const notice = `no test half was found: ${held} of ${train.paths.length} images are held out for testing (${Number((share * 100).toFixed(2))}% of each class, seed ${seed})`
-  return {
-    ...{ classes, train: halves.train, test: { ...halves.test, tree: trees.train } },
-    notices: [...notices, notice],
-    faults,
-  }
+  return { train: { ...halves.train, tree }, test: { ...halves.test, tree }, notice }
 }
 
-const named = ({ source }: ImageTree, faults: readonly Fault[]): Fault[] =>
-  faults.map((fault) => ({ ...fault, name: `${source}/${fault.name}` }))
+/** How to name a file to a human. */
+export const nameIn = (tree: ImageTree, path: string): string => tree.nameOf?.(path) ?? `${tree.source}/${path}`
+
+export const namedFaults = (tree: ImageTree, faults: readonly Fault[]): Fault[] =>
+  faults.map((fault) => ({ ...fault, name: nameIn(tree, fault.name) }))

@@ -22,7 +22,7 @@ function autoprog(...flags: string[]) {
 test('every command has help with an example, and exits 0', () => {
   const { status, stdout } = autoprog('--help')
   assert.equal(status, 0)
-  for (const command of ['train', 'compare', 'check', 'evaluate', 'flops', 'doctor']) {
+  for (const command of ['train', 'compare', 'check', 'pack', 'evaluate', 'flops', 'doctor']) {
     assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
     const help = autoprog(command, '--help')
     assert.equal(help.status, 0, help.stderr)

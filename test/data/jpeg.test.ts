@@ -94,7 +94,7 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
         const plan = trainingPlan(picture, 12, plain, {}, { seed: 2, epoch: 0, sample })
         const [quick, exact] = [(await partly(bytes, plan, 12, false))!, await wholly(bytes, plan, 12)]
         const mean = quick.reduce((sum, value, i) => sum + Math.abs(value - exact[i]!), 0) / quick.length
-        assert.ok(mean < 4, `${name}, sample ${sample}: ${mean}`)
+        assert.ok(mean < 6, `${name}, sample ${sample}: ${mean}`)
       }
     }
   })

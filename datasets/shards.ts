@@ -1,0 +1,140 @@
+/** A dataset in many tar archives: `train-000.tar`, `train-001.tar`, …, `val-000.tar`, … */
+import { readdir } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+import { imageEnding } from '../lib/data/decode.js'
+import { AutoprogError } from '../lib/errors.js'
+import { openTar } from './tar.js'
+import { listPairs, type PairedTree } from './webdataset.js'
+
+/** Paths of archives, each half in order. */
+export interface Shards {
+  /** The folder or pattern, as an error names it. */
+  readonly source: string
+  readonly folder: string
+  readonly train: readonly string[]
+  /** Empty where there is no test half. */
+  readonly test: readonly string[]
+}
+
+const testHalves = ['val', 'validation', 'test']
+
+/** Whether a file's name has the half as a word of its own: `train-000.tar`, `photos_train.tar`. */
+const isOf = (half: string) => (name: string) => new RegExp(`(^|[^a-z])${half}([^a-z]|$)`, 'i').test(name)
+
+/**
+ * The archives of a folder that holds neither folders nor images beside them; undefined where it is no such folder. Of several
+ * test halves the first of val, validation and test counts. Throws DATA where it has a test half alone.
+ */
+export async function findShards(folder: string): Promise<Shards | undefined> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const visible = entries.filter(({ name }) => !name.startsWith('.'))
+  const archives = visible.flatMap((entry) => (entry.name.endsWith('.tar') ? entry.name : [])).sort()
+  const others = visible.some((entry) => entry.isDirectory() || imageEnding.test(entry.name))
+  if (archives.length === 0 || others) return undefined
+  const half = testHalves.find((name) => archives.some(isOf(name)))
+  const test = half === undefined ? [] : archives.filter(isOf(half))
+  const named = archives.filter(isOf('train'))
+  const rest = archives.filter((name) => !testHalves.some((each) => isOf(each)(name)))
+  const train = named.length > 0 ? named : rest
+  if (train.length === 0) {
+    const hint = 'the names of training archives have the word train in them'
+    throw new AutoprogError('DATA', `${folder} holds archives of ${half} but none for training`, { hint })
+  }
+  const inFolder = (names: string[]) => names.map((name) => join(folder, name))
+  return { source: folder, folder, train: inFolder(train), test: inFolder(test) }
+}
+
+/**
+ * The archives that `train-{000..146}.tar` or `train-{a,b}.tar` stand for, and as a test half the files with `val`, `validation` or
+ * `test` for `train` and anything for the braces. Undefined where there are no braces.
+ */
+export async function expandShards(pattern: string): Promise<Shards | undefined> {
+  const names = expandBraces(basename(pattern))
+  if (names.length === 0 || names[0] === basename(pattern)) return undefined
+  const folder = dirname(pattern)
+  const found = await readdir(folder).catch(() => [])
+  const halves = testHalves.map((half) => {
+    const name = basename(pattern).replace(/train(?!.*train)/i, half)
+    const parts = name.split(/\{[^{}]*\}/).map((part) => part.replace(/[^\w]/g, '\\$&'))
+    const like = new RegExp(`^${parts.join('\\w+')}$`)
+    return name === basename(pattern) ? [] : found.filter((each) => like.test(each)).sort()
+  })
+  const inFolder = (files: readonly string[]) => files.map((file) => join(folder, file))
+  const test = halves.find((files) => files.length > 0) ?? []
+  return { source: pattern, folder, train: inFolder(names), test: inFolder(test) }
+}
+
+/** `{000..003}` as in bash and in Python's braceexpand, and `{a,b}`. */
+export function expandBraces(pattern: string): string[] {
+  const match = /\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}/.exec(pattern)
+  if (match === null) return [pattern]
+  const [all, first = '', last = '', list] = match
+  const [from, to] = [Number(first), Number(last)]
+  const width = first.startsWith('0') ? first.length : 0
+  const choices =
+    list?.split(',') ?? Array.from({ length: to - from + 1 }, (_, i) => `${from + i}`.padStart(width, '0'))
+  const [before, after] = [pattern.slice(0, match.index), pattern.slice(match.index + all.length)]
+  return choices.flatMap((choice) => expandBraces(`${before}${choice}${after}`))
+}
+
+/** Lists them without decoding images. Throws DATA, naming the archive, where one is missing, cannot be read or is truncated, or where they hold no dataset. */
+export async function listShards(shards: Shards, options: LoadOptions = {}): Promise<Dataset> {
+  const train = await openAll(shards.source, shards.train, options)
+  try {
+    const test = shards.test.length === 0 ? undefined : await openAll(testSource(shards.test), shards.test, options)
+    return await listPairs(basename(shards.source) || shards.source, { train, test }, shards.folder, options)
+  } catch (error) {
+    await train.close()
+    throw error
+  }
+}
+
+const testSource = (files: readonly string[]) =>
+  files.length === 1 ? files[0]! : `${files[0]} … ${basename(files.at(-1)!)}`
+
+/** The archives as one tree. */
+async function openAll(source: string, files: readonly string[], options: LoadOptions): Promise<PairedTree> {
+  const trees: PairedTree[] = []
+  const close = async () => {
+    await Promise.all(trees.map((tree) => tree.close()))
+  }
+  try {
+    let before = 0
+    for (const file of files) {
+      options.signal?.throwIfAborted()
+      trees.push(await openTar(file, { ...options, onListing: (count) => options.onListing?.(before + count) }))
+      before += trees.at(-1)!.files.length
+      options.onListing?.(before)
+    }
+    return { source, ...joinTrees(trees), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Archives may have members of the same name, so that each gets the number of its archive: `cat/0003-17.jpg`. */
+function joinTrees(trees: readonly PairedTree[]): Omit<PairedTree, 'source' | 'close'> {
+  const places = new Map<string, { tree: PairedTree; path: string }>()
+  const classTexts = new Map<string, string>()
+  const digits = `${trees.length - 1}`.length
+  trees.forEach((tree, number) => {
+    const prefix = `${`${number}`.padStart(digits, '0')}-`
+    for (const path of tree.files) {
+      const joined = path.replace(/[^/]+$/, (name) => (name.startsWith('.') ? name : `${prefix}${name}`)) // hidden ones stay so
+      places.set(joined, { tree, path })
+      const text = tree.classTexts.get(path)
+      if (text !== undefined) classTexts.set(joined, text)
+    }
+  })
+  const find = (joined: string) => places.get(joined)!
+  return {
+    files: [...places.keys()],
+    faults: trees.flatMap(({ faults = [] }) => faults),
+    folders: [...new Set(trees.flatMap((tree) => tree.folders))],
+    classTexts,
+    read: (joined) => find(joined).tree.read(find(joined).path),
+    nameOf: (joined) => `${find(joined).tree.source}/${find(joined).path}`,
+  }
+}

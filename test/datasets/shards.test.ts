@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { loadDataset } from '../../datasets/index.js'
+import { expandBraces } from '../../datasets/shards.js'
+import type { Split } from '../../lib/data/dataset.js'
+import { noise, picture, temporaryFolder } from '../data/images.js'
+import { type Members, writeTar } from './archives.js'
+
+/** Images of WebDataset: the label of key k is (k * 7) mod 3, its pixels are noise of seed k. */
+async function pairs(keys: readonly number[], ending = 'png'): Promise<Members> {
+  const members: Members = {}
+  for (const key of keys) {
+    members[`${key}.${ending}`] = await picture({ seed: key })
+    members[`${key}.cls`] = `${(key * 7) % 3}\n`
+    members[`${key}.json`] = '{}'
+  }
+  return members
+}
+
+async function writeShards(shards: Record<string, Members>): Promise<string> {
+  const folder = await temporaryFolder()
+  for (const [name, members] of Object.entries(shards)) await writeTar(join(folder, name), members)
+  return folder
+}
+
+/** Every image's key, checked against its pixels and its label. */
+function keysOf(split: Split): number[] {
+  return Array.from({ length: split.length }, (_, index) => {
+    const key = Number(/(\d+)\.[a-z.]+$/.exec(split.nameOf(index))![1])
+    assert.deepEqual(split.pixels!(index).slice(), noise(8 * 8 * 3, key), split.nameOf(index))
+    assert.equal(split.labels[index], (key * 7) % 3)
+    return key
+  })
+}
+
+test('braces stand for ranges and lists, as in bash', () => {
+  assert.deepEqual(expandBraces('a-{08..11}.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'a-11.tar'])
+  assert.deepEqual(expandBraces('{a,b}-{0..1}.tar'), ['a-0.tar', 'a-1.tar', 'b-0.tar', 'b-1.tar'])
+  assert.deepEqual([expandBraces('plain.tar'), expandBraces('{odd}.tar')], [['plain.tar'], ['{odd}.tar']])
+})
+
+test('archives of pairs are read from a folder, or by a pattern', async () => {
+  const folder = await writeShards({
+    'train-000.tar': await pairs([1, 2, 3, 4]),
+    'train-001.tar': { ...(await pairs([5, 6], 'center.png')), 'alone.png': await picture() },
+    'train-002.tar': await pairs([7, 8, 1]),
+    'val-000.tar': await pairs([11, 12]),
+  })
+  for (const [data, keys] of [
+    [folder, [1, 2, 3, 4, 5, 6, 1, 7, 8]],
+    [join(folder, 'train-{000..002}.tar'), [1, 2, 3, 4, 5, 6, 1, 7, 8]],
+    [join(folder, 'train-{000,002}.tar'), [1, 2, 3, 4, 1, 7, 8]],
+  ] as const) {
+    const { classes, train, test: held, notices, close } = await loadDataset(data)
+    assert.deepEqual(classes, ['0', '1', '2'])
+    assert.deepEqual([keysOf(train), keysOf(held)], [keys, [11, 12]])
+    assert.equal(train.nameOf(0), join(folder, 'train-000.tar', '1.png'))
+    assert.match(notices.join('\n'), /the test images are those of .*val-000\.tar/)
+    assert.equal(/1 images of .* have no \.cls file/.test(notices.join()), !data.includes(','))
+    await close()
+    await close()
+  }
+})
+
+test('one archive of pairs will do; a share is then held out; names of classes may lie beside', async () => {
+  const folder = await writeShards({ 'all.tar': await pairs([...Array(12).keys()]) })
+  const one = await loadDataset(join(folder, 'all.tar'))
+  assert.deepEqual([one.train.length, one.test.length], [9, 3])
+  assert.deepEqual(
+    [...keysOf(one.train), ...keysOf(one.test)].sort((a, b) => a - b),
+    [...Array(12).keys()],
+  )
+  assert.match(one.notices.join(), /3 of 12 images are held out/)
+  await one.close()
+  await writeFile(join(folder, 'classes.txt'), 'zebra\nape\r\ncow\nunseen\n')
+  const named = await loadDataset(folder)
+  assert.deepEqual(named.classes, ['zebra', 'ape', 'cow', 'unseen'])
+  await named.close()
+  await writeFile(join(folder, 'classes.txt'), 'zebra\nape\n')
+  const tooFew = { code: 'DATA', message: /classes\.txt .* names 2 classes where there is one of index 2/ }
+  await assert.rejects(loadDataset(folder), tooFew)
+})
+
+test('archives of class folders are joined, members of the same name kept apart', async () => {
+  const seeds = (first: number) => async () => ({
+    'cat/0.png': await picture({ seed: first }),
+    'dog/0.png': await picture({ seed: first + 1 }),
+  })
+  const folder = await writeShards({
+    'pets_train_0.tar': await seeds(0)(),
+    'pets_train_1.tar': await seeds(2)(),
+    'pets_test_0.tar': await seeds(4)(),
+    'pets_extra.tar': await seeds(6)(),
+  })
+  const { classes, train, test: held, close } = await loadDataset(folder)
+  assert.deepEqual(
+    [classes, [...train.labels], [...held.labels]],
+    [
+      ['cat', 'dog'],
+      [0, 0, 1, 1],
+      [0, 1],
+    ],
+  )
+  const shown = Array.from({ length: 4 }, (_, index) => train.pixels!(index).slice())
+  assert.deepEqual(
+    shown,
+    [0, 2, 1, 3].map((seed) => noise(8 * 8 * 3, seed)),
+  )
+  assert.equal(train.nameOf(1), join(folder, 'pets_train_1.tar', 'cat', '0.png'))
+  await close()
+})
+
+test('a missing or truncated archive, or a label that is none, is named', async () => {
+  const make = async () =>
+    writeShards({
+      'train-0.tar': await pairs([1, 2, 3]),
+      'train-1.tar': await pairs([4, 5, 6]),
+      'val-0.tar': await pairs([7]),
+    })
+  const cut = await make()
+  const file = join(cut, 'train-1.tar')
+  await writeFile(file, (await readFile(file)).subarray(0, 2000))
+  await assert.rejects(loadDataset(cut), { code: 'DATA', message: /Cannot read .*train-1\.tar as a tar archive/ })
+  await rm(file)
+  const pattern = join(cut, 'train-{0..1}.tar')
+  await assert.rejects(loadDataset(pattern), { code: 'DATA', message: /Cannot read .*train-1\.tar .*ENOENT/ })
+  const wrong = { ...(await pairs([1, 2])), '9.cls': 'cat' }
+  const named = await writeShards({ 'train-0.tar': await pairs([3, 4]), 'train-1.tar': wrong })
+  await assert.rejects(loadDataset(named), {
+    code: 'DATA',
+    message: /train-1\.tar\/9\.cls holds "cat" \(string\) where the index of a class is due/,
+  })
+  const unlabelled = await writeShards({
+    'train-0.tar': await pairs([1, 2]),
+    'val-0.tar': { '3.png': await picture() },
+  })
+  await assert.rejects(loadDataset(unlabelled), {
+    code: 'DATA',
+    message: /val-0\.tar holds no images with a \.cls file/,
+  })
+  const alone = await writeShards({ 'val-0.tar': await pairs([1, 2]) })
+  await assert.rejects(loadDataset(alone), { code: 'DATA', message: /holds archives of val but none for training/ })
+  await assert.rejects(loadDataset(join(alone, 'val-{3..1}.tar')), { code: 'DATA', message: /no dataset and no file/ })
+})

@@ -3,7 +3,6 @@ import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { crc32 } from '../lib/data/checksum.js'
 import type { Dataset, Image, LoadOptions } from '../lib/data/dataset.js'
-import { decodeImage } from '../lib/data/decode.js'
 import { encodedSplit } from '../lib/data/encoded.js'
 import { brokenImage } from '../lib/data/image-fault.js'
 import { decodeDataset } from '../lib/data/image-tree.js'
@@ -35,7 +34,7 @@ export async function listPack(file: string): Promise<Dataset> {
         if (crc32(bytes) === half.checksums[index]) return bytes
         throw brokenImage(nameOf(index), 'damaged', 'its bytes have changed since it was packed (wrong checksum)')
       }
-      return encodedSplit({ labels: half.labels, channels, nameOf, read, decode: decoderOf(contents, half, nameOf) })
+      return encodedSplit({ labels: half.labels, channels, nameOf, read, ...decoderOf(contents, half) })
     }
     const notices = [`${file} was packed from ${contents.name} (${settings})`, ...contents.notices]
     return { ...{ name: basename(file), classes, channels, notices, close }, train: split(train), test: split(test) }
@@ -51,9 +50,12 @@ export async function loadPack(file: string, options: LoadOptions = {}): Promise
 }
 
 /** Raw pixels are an image as they are. */
-function decoderOf({ encoding, channels }: PackContents, half: PackedHalf, nameOf: (index: number) => string) {
-  return async (bytes: Uint8Array, index: number): Promise<Image> =>
-    encoding === 'raw'
-      ? { pixels: bytes, height: half.heights[index]!, width: half.widths[index]!, channels }
-      : decodeImage(bytes, { name: nameOf(index), channels })
+function decoderOf({ encoding, channels }: PackContents, half: PackedHalf) {
+  const decode = async (pixels: Uint8Array, index: number): Promise<Image> => ({
+    pixels,
+    height: half.heights[index]!,
+    width: half.widths[index]!,
+    channels,
+  })
+  return encoding === 'raw' ? { decode } : {}
 }

@@ -10,6 +10,7 @@ import { integer } from '../report/format.js'
 import { table } from '../report/table.js'
 import { type Config, loadConfig } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
+import { createCounter } from './counter.js'
 import { addOverride, loadRecipe, type RecipeOptions } from './recipe.js'
 
 interface CheckOptions extends CommonOptions, Pick<RecipeOptions, 'seed' | 'set'> {
@@ -42,8 +43,10 @@ async function check(data: string | undefined, options: CheckOptions, command: C
   const config = configOf(data, options)
   const dataset = await listDataset(config.data, { seed: config.seed })
   try {
-    const progress = createLine()
-    const found = await checkDataset(dataset, { onProgress: progress.show }).finally(progress.clear)
+    const counter = createCounter(process.stderr, 'checking', 'images')
+    const found = await checkDataset(dataset, {
+      onProgress: (done, total, broken) => counter.show(done, total, `${integer(broken)} broken`),
+    }).finally(counter.clear)
     if (options.sheet !== undefined && found.sizes !== undefined)
       await writeSheet(options.sheet, dataset, found, config, options)
     const { uniform: _, ...report } = found
@@ -82,25 +85,6 @@ async function writeSheet(file: string, dataset: Dataset, { uniform }: Check, co
     const hint = 'give a file in a folder that is there and that you may write to'
     throw new AutoprogError('CONFIG', `Cannot write the sheet ${file}: ${cause.message}`, { hint, cause })
   })
-}
-
-/** A line that is written over on a terminal, and written anew every few seconds elsewhere. */
-function createLine(interval = process.stderr.isTTY ? 0.1 : 5) {
-  const begun = performance.now()
-  let last = begun
-  return {
-    show(done: number, total: number, broken: number) {
-      const now = performance.now()
-      if (now - last < 1000 * interval) return
-      last = now
-      const speed = `${integer((1000 * done) / (now - begun))} images/s`
-      const text = `checked ${integer(done)} of ${integer(total)} images · ${integer(broken)} broken · ${speed}`
-      process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`)
-    },
-    clear() {
-      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-    },
-  }
 }
 
 /** Classes are listed one by one up to this number. */

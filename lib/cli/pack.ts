@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
 import { duration, integer, scaled } from '../report/format.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
+import { createCounter } from './counter.js'
 import { listenForInterrupt } from './interrupt.js'
 
 interface PackCommandOptions extends CommonOptions {
@@ -15,9 +16,6 @@ interface PackCommandOptions extends CommonOptions {
 
 const example = `autoprog pack photos photos.pack
 autoprog pack fashion-mnist fashion-mnist.pack --raw`
-
-/** Seconds between two lines of progress. */
-const interval = 2
 
 export function packCommand(): Command {
   return createCommand('pack', 'puts a dataset, decoded once and made smaller, into one file', example)
@@ -46,8 +44,8 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
   try {
     const dataset = await loadDataset(data, {
       signal,
-      onListing: createProgress('listing', 'files'),
-      onProgress: createProgress('reading', 'images'),
+      onListing: createCounter(process.stderr, 'listing', 'files').show,
+      onProgress: createCounter(process.stderr, 'reading', 'images').show,
     })
     const { train, test, classes, channels } = dataset
     const { maxSize, quality, raw } = options
@@ -56,7 +54,7 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
       ...(quality === undefined ? {} : { quality }),
       ...(raw === undefined ? {} : { raw }),
       signal,
-      onProgress: createProgress('packing', 'images'),
+      onProgress: createCounter(process.stderr, 'packing', 'images').show,
     }).finally(dataset.close)
     const seconds = (performance.now() - begun) / 1000
     const counts = { trainImages: train.length, testImages: test.length }
@@ -69,15 +67,5 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
     process.exitCode = status
   } finally {
     interrupt.release()
-  }
-}
-
-/** Tells now and then how far the work has come. */
-function createProgress(doing: string, what: string): (done: number, total?: number) => void {
-  let last = performance.now()
-  return (done, total) => {
-    if (performance.now() - last < 1000 * interval) return
-    last = performance.now()
-    process.stderr.write(`${doing}… ${integer(done)}${total === undefined ? '' : ` of ${integer(total)}`} ${what}\n`)
   }
 }

@@ -6,7 +6,8 @@ import { type Config, loadConfig, type Override, withScheme } from '../training/
 import { parseNumber } from './command.js'
 import { findRecipe } from './package.js'
 
-export const defaultRecipe = 'fashion-mnist'
+/** What is trained without a recipe, and with data of one's own. */
+export const [defaultRecipe, ownRecipe] = ['fashion-mnist', 'own-images']
 
 export interface RecipeOptions {
   data?: string

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Summary } from '../report/events.js'
 import { createProgress } from '../report/progress.js'
 import type { Config } from '../training/config.js'
+import { createCounter } from './counter.js'
 import type { Interrupt } from './interrupt.js'
 
 export interface RunRequest {
@@ -23,8 +24,13 @@ export async function runTraining(request: RunRequest): Promise<Summary | undefi
   const progress = createProgress({ stream, bar: stream.isTTY === true })
   let summary: Summary | undefined
   try {
-    const options = { out, resume, signal: interrupt.signal, ...(baseline === undefined ? {} : { baseline }) }
+    const [listing, reading] = [createCounter(stream, 'listing', 'files'), createCounter(stream, 'reading', 'images')]
+    const options = {
+      ...{ out, resume, signal: interrupt.signal, onListing: listing.show, onReading: reading.show },
+      ...(baseline === undefined ? {} : { baseline }),
+    }
     for await (const event of train(config, options)) {
+      reading.clear()
       progress.show(event)
       if (event.type === 'end') summary = event.summary
     }

@@ -1,13 +1,14 @@
 /** `autoprog train`: trains a recipe. */
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
 import { hasSummary, readSummary } from '../report/run-folder.js'
 import { summaryText } from '../report/text.js'
 import { type Config, scheduleKinds } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
-import { addRecipeOptions, defaultRecipe, loadRecipe, type RecipeOptions } from './recipe.js'
+import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
 import { freshFolder, holdsCheckpoint, holdsRun, latestRun, runTraining } from './run.js'
 
 interface TrainOptions extends CommonOptions, RecipeOptions {
@@ -23,7 +24,7 @@ autoprog train --resume --out runs/fashion-mnist-autoprog-0`
 export function trainCommand(): Command {
   const command = createCommand('train', 'trains a recipe', example).argument(
     '[recipe]',
-    `recipe file, or name of one in the package (default: ${defaultRecipe})`,
+    `recipe file, or name of one in the package (default: ${defaultRecipe}, or ${ownRecipe} where --data is a path)`,
   )
   return addRecipeOptions(command)
     .addOption(new Option('--schedule <scheme>', 'training scheme').choices(scheduleKinds))
@@ -56,7 +57,7 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
 
 /** The recipe to train and its folder; a resume without a recipe takes the one recorded in the folder. */
 function plan(recipe: string | undefined, options: TrainOptions): { config: Config; out: string } {
-  const { name, config } = loadRecipe(recipe ?? defaultRecipe, options)
+  const { name, config } = loadRecipe(recipe ?? recipeFor(options.data), options)
   const base = join('runs', `${name}-${config.schedule.kind}-${config.seed}`)
   if (options.resume) {
     const out = options.out ?? latestRun(base)
@@ -67,6 +68,12 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
   if (!holdsCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
   const hint = 'add --resume to continue it, or choose another --out'
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
+}
+
+/** Data by name has its own recipe; any other is a path. */
+function recipeFor(data: string | undefined): string {
+  if (data === undefined) return defaultRecipe
+  return datasetNames.includes(data) ? data : ownRecipe
 }
 
 function nothingToResume(folder: string): AutoprogError {

@@ -1,10 +1,12 @@
 /** How a run prepares its images: what the recipe says, settled for its data and model. */
-import type { Split } from '../data/dataset.js'
+import type { Dataset, Split } from '../data/dataset.js'
 import type { Augmentation, Evaluation } from '../data/transform.js'
 import type { Model } from '../models/model.js'
+import type { Device } from '../native.js'
 import type { LoaderFigures } from '../report/events.js'
 import { integer, percent } from '../report/format.js'
 import type { Config } from './config.js'
+import { resolveConfig } from './config.js'
 
 /** Squares up to this size are shifted rather than cut: CIFAR's, MNIST's, Tiny ImageNet's. */
 const smallSquare = 64
@@ -25,6 +27,35 @@ export function augmentationOf({ augmentation }: Config, split: Sizes, model: Mo
 export function evaluationOf({ evaluation, augmentation }: Config, split: Sizes): Evaluation {
   const { crop } = evaluation
   return { fraction: crop === 'auto' ? (isSmallSquare(split) ? 1 : 0.875) : crop, filter: augmentation.filter }
+}
+
+/** A model for images of one's own, by their size and by what will compute it. */
+function modelFor({ train, channels }: Dataset, device: Device): { model: Config['model']; why: string } {
+  const network = { kind: 'vit', channels } as const
+  if (isSmallSquare(train)) {
+    const side = train.uniform!.width
+    // Enlarged, so that there is resolution to spare, which a progressive schedule saves on.
+    const imageSize = Math.max(32, 8 * Math.round((side <= 40 ? 2 * side : side) / 8))
+    const model = { ...network, imageSize, patchSize: 8, embedDim: 64, depth: 6, heads: 2 }
+    return { model, why: `${imageSize} px for images of ${side} x ${side}` }
+  }
+  if (device.kind === 'cuda') return { model: 'deit_small_patch16_224', why: '224 px for photos on a GPU' }
+  const model = { ...network, imageSize: 96, patchSize: 12, embedDim: 128, depth: 8, heads: 4 }
+  return { model, why: '96 px for photos on a processor' }
+}
+
+/** Batches of which an epoch has at least this many, where the recipe leaves the model to us. */
+const batchesPerEpoch = 8
+
+/** The recipe with `model: auto` settled, and its batch where the data is too small for it; what was settled, for a human. */
+export function settle(config: Config, dataset: Dataset, device: Device): { config: Config; notices: string[] } {
+  if (config.model !== 'auto') return { config, notices: [] }
+  const { model, why } = modelFor(dataset, device)
+  const fitting = 2 * Math.max(1, Math.floor(dataset.train.length / batchesPerEpoch / 2))
+  const batch = Math.min(config.batch, fitting)
+  const smaller = batch === config.batch ? '' : `, and a batch of ${batch} for ${integer(dataset.train.length)} images`
+  const name = typeof model === 'string' ? model : `a vision transformer of ${model.depth} layers`
+  return { config: resolveConfig({ ...config, model, batch }), notices: [`chose ${name}, ${why}${smaller}`] }
 }
 
 /** Images prepared at a time: as many as there are threads for it. */

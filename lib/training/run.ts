@@ -17,7 +17,7 @@ import type { Config } from './config.js'
 import { configToYaml } from './config.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
-import { augmentationOf, workersOf } from './preparation.js'
+import { augmentationOf, settle, workersOf } from './preparation.js'
 import type { Session } from './session.js'
 import { allLayers, createSession } from './session.js'
 import type { Stage, Stages } from './stages.js'
@@ -34,6 +34,10 @@ export interface TrainOptions {
   signal?: AbortSignal
   /** Folder of a finished run of the original scheme, for the practical speed-up. */
   baseline?: string
+  /** Told now and then how many files of the dataset are listed, … */
+  onListing?: (files: number) => void
+  /** … and how many images decoded, where all are decoded ahead. */
+  onReading?: (done: number, total: number) => void
 }
 
 /** The trainer's part of a checkpoint. */
@@ -77,12 +81,17 @@ export interface Run {
   freeSince: number
 }
 
-export async function openRun(config: Config, options: TrainOptions, device: Device): Promise<Run> {
-  const { out, resume, signal, baseline } = options
+export async function openRun(given: Config, options: TrainOptions, device: Device): Promise<Run> {
+  const { out, resume, signal, baseline, onListing, onReading } = options
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
-  const dataset = await loadDataset(config.data, { seed: config.seed, ...(signal && { signal }) })
+  const dataset = await loadDataset(given.data, {
+    seed: given.seed,
+    ...(signal && { signal }),
+    ...(onListing && { onListing }),
+    ...(onReading && { onProgress: onReading }),
+  })
+  const { config, notices } = settle(given, dataset, device)
   const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
-  const notices: string[] = []
   const loader = createLoader(dataset.train, {
     batch: config.batch,
     seed: config.seed,

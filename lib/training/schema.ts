@@ -66,8 +66,9 @@ const schedule = section({
 
 export const configSchema = section({
   data: text('a dataset name, or the path of a folder or tar file,'),
+  // `auto` chooses one for the data.
   model: z.union([text('a model name'), visionTransformer], {
-    error: 'a model name or a mapping like { kind: vit, imageSize, patchSize, embedDim, depth, heads }',
+    error: 'auto, a model name or a mapping like { kind: vit, imageSize, patchSize, embedDim, depth, heads }',
   }),
   device: z
     .string({ error: 'auto, cpu, cuda or cuda:N' })

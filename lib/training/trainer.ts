@@ -39,7 +39,7 @@ async function* trainingEvents(config: Config, options: TrainOptions): AsyncGene
     run = await openRun(config, options, device)
     yield startEvent(run)
     if (run.state.stage >= 0) yield stageEvent(run)
-    for (const message of run.dataset.notices) yield { type: 'notice', message }
+    for (const message of [...run.dataset.notices, ...run.notices.splice(0)]) yield { type: 'notice', message }
     while (run.state.step < run.stages.steps || run.state.epochDue) yield* trainSegment(run)
     yield { type: 'end', summary: summaryOf(run) }
   } finally {

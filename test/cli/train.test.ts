@@ -151,3 +151,18 @@ test('a comparison trains every scheme, writes its table, and keeps what has end
   assert.equal(await other.ended, 1)
   assert.match(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: /)
 })
+
+test('a folder of images and nothing else trains; what was chosen is said in a line each, and evaluation finds it again', async () => {
+  const text = await autoprog('train', '--data', 'images', '--epochs', '4', '--device', 'cpu')
+  assert.match(text, /^run folder: runs\/own-images-autoprog-0$/m)
+  assert.match(text, /64 training images, 16 held out, 2 classes$/m)
+  assert.match(text, /^note: the test images are those in val\/$/m)
+  assert.match(
+    text,
+    /^note: chose a vision transformer of 6 layers, 64 px for images of 32 x 32, and a batch of 8 for 64 images$/m,
+  )
+  const { top1 } = readSummary(join(folder, 'runs', 'own-images-autoprog-0'))
+  assert.ok(top1! > 0.9, `two plain colours: ${top1}`)
+  const run = join('runs', 'own-images-autoprog-0')
+  assert.equal((JSON.parse(await autoprog('evaluate', run, '--json')) as { top1: number }).top1, top1)
+})

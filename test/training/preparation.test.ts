@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Split } from '../../lib/data/dataset.js'
+import type { Dataset, Split } from '../../lib/data/dataset.js'
 import { createModel } from '../../lib/models/registry.js'
+import type { Device } from '../../lib/native.js'
 import { resolveConfig } from '../../lib/training/config.js'
-import { augmentationOf, bottleneck, evaluationOf } from '../../lib/training/preparation.js'
+import { augmentationOf, bottleneck, evaluationOf, settle } from '../../lib/training/preparation.js'
 
 const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })
 const split = (uniform: { width: number; height: number } | undefined): Split => ({
@@ -39,4 +40,32 @@ test('a loader that holds up training is told, with what would help', () => {
   assert.doesNotMatch(hint, /augment less/)
   const inMemory = { waitShare: 0.1, decodedPerSecond: null, transformedPerSecond: 500 }
   assert.match(bottleneck(inMemory, 4, 2)!, /To go faster: augment less \(augmentation\.randAugment\)$/)
+})
+
+test('a model is chosen by the images and the device, and a batch that few images fill', () => {
+  const dataset = (uniform: { width: number; height: number } | undefined, length: number): Dataset => {
+    const half = { ...split(uniform), length }
+    return {
+      ...{ name: 'x', classes: ['a', 'b'], channels: 3, notices: [] },
+      train: half,
+      test: half,
+      close: async () => {},
+    }
+  }
+  const on = (kind: 'cpu' | 'cuda') => ({ kind }) as Device
+  const auto = config({ model: 'auto', batch: 64 })
+  assert.deepEqual(settle(config(), dataset(undefined, 9), on('cpu')), { config: config(), notices: [] })
+  const small = settle(auto, dataset({ width: 28, height: 28 }, 5000), on('cpu'))
+  assert.deepEqual(small.notices, ['chose a vision transformer of 6 layers, 56 px for images of 28 x 28'])
+  assert.equal(small.config.batch, 64)
+  const photosOnCpu = settle(auto, dataset(undefined, 100), on('cpu'))
+  assert.deepEqual(photosOnCpu.notices, [
+    'chose a vision transformer of 8 layers, 96 px for photos on a processor, and a batch of 12 for 100 images',
+  ])
+  assert.equal(photosOnCpu.config.batch, 12)
+  assert.equal(settle(auto, dataset(undefined, 1e6), on('cuda')).config.model, 'deit_small_patch16_224')
+  for (const side of [4, 12, 20, 28, 32, 48, 64]) {
+    const { model } = settle(auto, dataset({ width: side, height: side }, 100), on('cpu')).config
+    assert.doesNotThrow(() => createModel(model, { classes: 2, channels: 3 }), `${side}`)
+  }
 })

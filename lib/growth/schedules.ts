@@ -10,7 +10,7 @@ import { AutoprogError, expected } from '../errors.js'
 import { runningLayers } from './layer-map.js'
 import type { GrowthOperator } from './operators.js'
 import { grow, ownLayers } from './operators.js'
-import type { FullNetwork, GrowthSpace, Subnetwork } from './space.js'
+import type { FullNetwork, GrowthSpace, ResolutionChoice, Subnetwork } from './space.js'
 import { growthSpace, searchSpace, subnetworkOf } from './space.js'
 
 export type ScheduleKind = 'original' | 'prog' | 'progstack' | 'autoprog' | 'supernet' | 'fixed'
@@ -162,7 +162,7 @@ function subnetworksOf(
 
 /**
  * Opens stage `index` (from 0). `previous` is what the stage before ended with: the winner of its search, or what it
- * trained; `searchEpochs` is the length of a search where the user gives one, `stay` as in `searchSpace`. A supernet draws from the first stage's
+ * trained; `searchEpochs` is the length of a search where the user gives one, `choice` as in `searchSpace`. A supernet draws from the first stage's
  * candidates in every step and never decides. Throws CONFIG where there is no such stage, or a search lacks `previous`.
  */
 export function openStage(
@@ -170,13 +170,13 @@ export function openStage(
   index: number,
   previous?: Pick<Subnetwork, 'depth' | 'resolution'>,
   searchEpochs: number | 'auto' = 'auto',
-  stay = true,
+  choice: ResolutionChoice = 'free',
 ): OpenStage {
   const planned = plan.stages[index]
   if (planned === undefined)
     throw new AutoprogError('CONFIG', expected(`a stage from 0 to ${plan.stages.length - 1}`, 'the plan', index))
   const { first, end } = planned
-  const candidates = planned.subnetwork ? [] : searchSpace(plan.space, index + 1, previous, stay)
+  const candidates = planned.subnetwork ? [] : searchSpace(plan.space, index + 1, previous, choice)
   const search = { stageSteps: end - first, stepsPerEpoch: plan.stepsPerEpoch, epochs: plan.epochs }
   return {
     ...{ index, first, end, candidates },

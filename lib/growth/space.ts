@@ -73,18 +73,24 @@ export function growthSpace(full: FullNetwork, stages: number, ratio: number): G
 }
 
 /**
+ * What a search decides about the resolution. `free` is the paper's rule. The steps of a short run's search are too few for
+ * a network to get used to another resolution, so that it would stay or jump by chance: `rising` stages have to take the
+ * next one, and `scheduled` stages have the k-th in stage k, so that only the depth is searched.
+ */
+export const resolutionChoices = ['free', 'rising', 'scheduled'] as const
+export type ResolutionChoice = (typeof resolutionChoices)[number]
+
+/**
  * Lambda_k: the candidates of stage `stage` (from 1), at most 9, the shallow ones first. The first stage takes the
  * smallest, middle and largest of each dimension; later ones the current depth and the next three, the current
  * resolution and the next one (supplement, section B; unlike the authors' script, which leaves the current depth out).
- * `current` is what the stage before ended with. Without `stay`, later stages have to take the next resolution: a search
- * of a few hundred steps is too short for a network to get used to one, and so would always stay. Throws CONFIG where a
- * later stage has no `current`.
+ * `current` is what the stage before ended with. Throws CONFIG where a later stage has none.
  */
 export function searchSpace(
   space: GrowthSpace,
   stage: number,
   current?: Pick<Subnetwork, 'depth' | 'resolution'>,
-  stay = true,
+  choice: ResolutionChoice = 'free',
 ): Subnetwork[] {
   if (stage > 1 && current === undefined)
     throw new AutoprogError('CONFIG', `The candidates of stage ${stage} depend on what stage ${stage - 1} ended with`)
@@ -97,7 +103,11 @@ export function searchSpace(
   const ratioOf = (values: readonly number[], value: number) =>
     value === values.at(-1) ? 1 : space.ratios[values.indexOf(value)]!
   const reachable = pick(space.resolutions, current?.resolution, 1)
-  const resolutions = stage > 1 && !stay ? reachable.slice(-1) : reachable
+  const resolutions = {
+    free: reachable,
+    rising: stage > 1 ? reachable.slice(-1) : reachable,
+    scheduled: [space.resolutions[Math.min(stage, space.resolutions.length) - 1]!],
+  }[choice]
   return pick(space.depths, current?.depth, 3).flatMap((depth) =>
     resolutions.map((resolution) => ({
       depth,

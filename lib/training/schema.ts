@@ -1,5 +1,6 @@
 /** What a recipe may say: one schema, whose error messages are the "what" of `expected(what, subject, received)`. */
 import { z } from 'zod'
+import { resolutionChoices } from '../growth/space.js'
 import { precisions } from './programs.js'
 
 export const scheduleKinds = ['original', 'prog', 'progstack', 'autoprog', 'supernet', 'fixed'] as const
@@ -103,8 +104,8 @@ export const configSchema = section({
     epochs: autoOr('a positive number', positive()).default('auto'),
     batches: count().default(50),
     time: oneOf(['median', 'once', 'flops']).default('median'),
-    // Whether a later stage may stay at the resolution of the one before.
-    stay: boolean().default(true),
+    // What it decides about the resolution: anything, only whether the first is larger than need be, or nothing.
+    resolution: oneOf(resolutionChoices).default('free'),
   }).prefault({}),
   optimizer: section({
     learningRate: positive().default(1e-3),

@@ -38,7 +38,7 @@ export function planRun(config: Config, model: Model, stepsPerEpoch: number): St
     count,
     steps: plan.steps,
     epochs: config.epochs + cooldownEpochs,
-    stage: (index, previous) => openStage(plan, index, previous, search.epochs, search.stay),
+    stage: (index, previous) => openStage(plan, index, previous, search.epochs, search.resolution),
     regularization: (stage, searching) => adaptiveValues(ranges, stage.index, count, searching),
   }
 }

@@ -111,9 +111,9 @@ test('bad spaces', () => {
   refused(() => searchSpace(growthSpace(full, 4, 0.5), 2), /what stage 1 ended with/)
 })
 
-test('a stage that may not stay takes the next resolution, and the full one for good', () => {
+test('a stage that has to rise takes the next resolution, and the full one for good', () => {
   const space = growthSpace({ depth: 8, resolution: 56, multiple: 8 }, 4, 0.5)
-  const at = (resolution: number) => sizes(searchSpace(space, 2, { depth: 7, resolution }, false))
+  const at = (resolution: number) => sizes(searchSpace(space, 2, { depth: 7, resolution }, 'rising'))
   assert.deepEqual(at(32), [
     [7, 40],
     [8, 40],
@@ -122,5 +122,18 @@ test('a stage that may not stay takes the next resolution, and the full one for 
     [7, 56],
     [8, 56],
   ])
-  assert.deepEqual(searchSpace(space, 1, undefined, false), searchSpace(space, 1))
+  assert.deepEqual(searchSpace(space, 1, undefined, 'rising'), searchSpace(space, 1))
+})
+
+test('scheduled stages take one resolution after the other, and search the depth alone', () => {
+  const space = growthSpace({ depth: 8, resolution: 56, multiple: 8 }, 4, 0.5)
+  const resolutionsOf = (stage: number, resolution: number) =>
+    searchSpace(space, stage, { depth: 7, resolution }, 'scheduled').map((candidate) => candidate.resolution)
+  assert.deepEqual(sizes(searchSpace(space, 1, undefined, 'scheduled')), [
+    [4, space.resolutions[0]],
+    [7, space.resolutions[0]],
+    [8, space.resolutions[0]],
+  ])
+  assert.deepEqual(resolutionsOf(2, space.resolutions[0]!), [space.resolutions[1], space.resolutions[1]])
+  assert.deepEqual(resolutionsOf(4, space.resolutions[2]!), [56, 56])
 })

@@ -88,7 +88,6 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['schedule.rewarm', /integer of at least 0/, naturalNumber],
   ['search.epochs', /auto or a positive number/, [0, -1, 'some']],
   ['search.batches', /positive integer/, positiveInteger],
-  ['search.stay', /true or false/, ['no', 0, null]],
   ['optimizer.learningRate', /positive number/, positiveNumber],
   ['optimizer.weightDecay', /number of at least 0/, notNegative],
   ['optimizer.betas', /two numbers/, [0.9, [0.9], [0.9, 0.99, 0.999]]],
@@ -153,7 +152,7 @@ test('the table above names every option that is no choice among words', () => {
       ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))
       : [path.slice(1)]
   const words = ['data', 'model', 'device', 'precision', 'schedule.kind', 'schedule.operator', 'schedule.source']
-  words.push('schedule.moments', 'search.time', 'learningRate.per', 'evaluation.averages')
+  words.push('schedule.moments', 'search.time', 'search.resolution', 'learningRate.per', 'evaluation.averages')
   words.push('augmentation.crop', 'augmentation.filter', 'augmentation.flip', 'augmentation.exact')
   const tested = new Set(refused.map(([path]) => path))
   assert.deepEqual(
@@ -180,6 +179,7 @@ test('words are chosen from lists, and the nearest is suggested', () => {
     ['schedule.kind', 'autprog', 'autoprog'],
     ['schedule.operator', 'mogrw', 'mogrow'],
     ['search.time', 'medain', 'median'],
+    ['search.resolution', 'raising', 'rising'],
     ['learningRate.per', 'steps', 'step'],
   ] as const) {
     assert.equal(failure(() => resolveConfig(recipe(path, value))).hint, `did you mean ${hint}?`)

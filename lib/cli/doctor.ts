@@ -26,10 +26,12 @@ async function doctor(options: CommonOptions): Promise<void> {
   const machine = { autoprog: packageVersion(), ...describeMachine() }
   let device: object | null = null
   let cuda: string | null = null
+  let jpeg: string | null = null
   let measured: Record<string, string> = {}
   try {
     // Loaded late, so that a missing addon is a finding and not a failure of the command line.
-    const { openDevice } = await import('../native.js')
+    const { addon, openDevice } = await import('../native.js')
+    jpeg = addon().jpegDecoder() || 'none: photos are decoded whole, by sharp, at half the speed'
     const opened = await openDevice('auto')
     const { kind, threads, features } = opened
     device = { kind, threads, ...features }
@@ -41,12 +43,12 @@ async function doctor(options: CommonOptions): Promise<void> {
   } catch (error) {
     problems.push(toProblem(error))
   }
-  const rows = Object.entries({ ...lines(machine), ...lines({ device, cuda }), ...measured })
+  const rows = Object.entries({ ...lines(machine), ...lines({ device, cuda, jpeg }), ...measured })
   const complaints = problems.map(
     ({ code, message, hint }) => `error ${code}: ${message}${hint ? `\nhint: ${hint}` : ''}`,
   )
   const text = [table(['what', 'found'], rows, 2), ...complaints].join('\n')
-  printResult(options, { machine, device, cuda, measured, problems }, text)
+  printResult(options, { machine, device, cuda, jpeg, measured, problems }, text)
   if (problems.length > 0) process.exitCode = 1
 }
 

@@ -10,7 +10,17 @@ interface Golden {
     evaluation?: { size: number; cropFraction: number; resized: number[]; top: number; left: number }
   }[]
   randomResizedCropStatistics: {
-    sizes: Record<string, { areaMean: number; areaDeviation: number; leftMean: number; topMean: number }>
+    sizes: Record<
+      string,
+      {
+        areaMean: number
+        areaDeviation: number
+        aspectLogMean: number
+        aspectLogDeviation: number
+        leftMean: number
+        topMean: number
+      }
+    >
   }
 }
 const golden = (await goldenJson('augment')) as Golden
@@ -34,20 +44,26 @@ test('random resized crops are distributed as timm draws them', () => {
   const count = 40_000
   for (const [name, wanted] of Object.entries(golden.randomResizedCropStatistics.sizes)) {
     const [width, height] = name.split('x').map(Number) as [number, number]
-    let [area, left, top] = [0, 0, 0]
+    const [areas, aspects, lefts, tops]: number[][] = [[], [], [], []]
     for (let sample = 0; sample < count; sample++) {
       const draws = drawsOf({ seed: 1, epoch: 0, sample }, Use.crop)
       const box = randomResizedCrop(width, height, { scale: [0.08, 1], aspect: [3 / 4, 4 / 3] }, draws)
-      area += (box.width * box.height) / (width * height) / count
-      left += box.left / width / count
-      top += box.top / height / count
+      areas!.push((box.width * box.height) / (width * height))
+      aspects!.push(Math.log(box.width / box.height))
+      lefts!.push(box.left / width)
+      tops!.push(box.top / height)
     }
-    for (const [value, mean] of [
-      [area, wanted.areaMean],
-      [left, wanted.leftMean],
-      [top, wanted.topMean],
+    const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / count
+    const deviation = (list: number[]) => Math.sqrt(mean(list.map((value) => value ** 2)) - mean(list) ** 2)
+    for (const [value, expected] of [
+      [mean(areas!), wanted.areaMean],
+      [deviation(areas!), wanted.areaDeviation],
+      [mean(aspects!), wanted.aspectLogMean],
+      [deviation(aspects!), wanted.aspectLogDeviation],
+      [mean(lefts!), wanted.leftMean],
+      [mean(tops!), wanted.topMean],
     ] as const)
-      assert.ok(Math.abs(value - mean) < 0.01, `${name}: ${value} instead of ${mean}`)
+      assert.ok(Math.abs(value - expected) < 0.01, `${name}: ${value} instead of ${expected}`)
   }
 })
 

@@ -4,16 +4,18 @@
  *   node --import tsx bench/loader.ts FOLDER [--workers 2] [--count 512] [--rounds 7] [--python PATH]
  *                                     [--out docs/results/loader.json]
  * Training images with all of DeiT's augmentation, at full size and at a first stage's, then RandAugment alone on decoded
- * images. PyTorch and timm must be importable by that Python; without them only our own figures are printed.
+ * images; the packs are of at most 288 pixels, the peer's images those of the folder. PyTorch and timm must be importable by that Python; without them only our own figures are printed.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { loadDataset } from '../datasets/index.js'
+import { type Dataset, loadDataset } from '../datasets/index.js'
 import { drawsOf, Use } from '../lib/data/draws.js'
 import { transformImages } from '../lib/data/image-ops.js'
-import { createLoader } from '../lib/data/loader.js'
+import { createLoader, type Loader } from '../lib/data/loader.js'
+import { packDataset } from '../lib/data/packing.js'
 import { randAugment } from '../lib/data/rand-augment.js'
 import type { Augmentation } from '../lib/data/transform.js'
 import { describeMachine } from '../lib/report/machine.js'
@@ -57,10 +59,10 @@ if (dataset.train.uniform !== undefined)
   throw new Error('These images are all alike and lie decoded in memory: nothing would be decoded')
 const batch = 32
 
-const loader = createLoader(dataset.train, { batch, seed: 0, shuffle: true, augmentation, workers })
+const loaderOf = ({ train }: Dataset) => createLoader(train, { batch, seed: 0, shuffle: true, augmentation, workers })
 
 /** Round 0 is an epoch: every file is then known to be sound, and read no further than it is needed. */
-async function load(size: number, round: number): Promise<Took> {
+async function load(loader: Loader, size: number, round: number): Promise<Took> {
   const firstStep = round === 0 ? 0 : loader.stepsPerEpoch + (round - 1) * (count / batch)
   const steps = round === 0 ? loader.stepsPerEpoch : count / batch
   return timed(async () => {
@@ -91,10 +93,24 @@ async function augment(size: number, round: number): Promise<Took> {
   })
 }
 
+const packs = mkdtempSync(join(tmpdir(), 'autoprog-bench-'))
+async function packed(raw: boolean): Promise<Dataset> {
+  const file = join(packs, raw ? 'raw.pack' : 'jpeg.pack')
+  await packDataset(dataset, file, { raw })
+  return loadDataset(file)
+}
+const sets = { folder: dataset, raw: await packed(true), jpeg: await packed(false) }
+
+const loading = (name: string, set: Dataset, size: number) => {
+  const loader = loaderOf(set)
+  return { name, ours: (round: number) => load(loader, size, round), command: 'load', size }
+}
 const cases = [
-  { name: 'DeiT training images, 224 px', ours: load, command: 'load', size: 224 },
-  { name: 'DeiT training images, 96 px', ours: load, command: 'load', size: 96 },
-  { name: 'RandAugment alone, 224 px', ours: augment, command: 'augment', size: 224 },
+  loading('DeiT training images, 224 px', sets.folder, 224),
+  loading('DeiT training images, 96 px', sets.folder, 96),
+  loading('the same from a pack of JPEG, 224 px', sets.jpeg, 224),
+  loading('the same from a pack of pixels, 224 px', sets.raw, 224),
+  { name: 'RandAugment alone, 224 px', ours: (round: number) => augment(224, round), command: 'augment', size: 224 },
 ]
 
 const peer = startWorker(values.python, [
@@ -105,10 +121,10 @@ const peer = startWorker(values.python, [
 const versions = await peer.ask('versions')
 const results = []
 for (const { name, ours, command, size } of cases) {
-  const first = await ours(size, 0)
+  const first = await ours(0)
   const [mine, theirs]: [Took[], Took[]] = [[], []]
   for (let round = 1; round <= rounds; round++) {
-    mine.push(await ours(size, round))
+    mine.push(await ours(round))
     const answer = versions && (await peer.ask(`${command} ${size} ${count}`))
     if (answer) theirs.push(answer as unknown as Took)
   }
@@ -121,7 +137,8 @@ for (const { name, ours, command, size } of cases) {
     processorMilliseconds: cost(mine),
     // Of the first epoch, which reads every file to its end.
     ...(command === 'load' && {
-      firstEpochProcessorMilliseconds: (1000 * first.processorSeconds) / (loader.stepsPerEpoch * batch),
+      firstEpochProcessorMilliseconds:
+        (1000 * first.processorSeconds) / (Math.floor(dataset.train.length / batch) * batch),
     }),
     peer:
       theirs.length === 0
@@ -136,7 +153,8 @@ for (const { name, ours, command, size } of cases) {
   })
 }
 peer.stop()
-await dataset.close()
+for (const set of Object.values(sets)) await set.close()
+rmSync(packs, { recursive: true })
 console.log(
   table(
     ['', 'images/s', 'timm', 'faster', 'ms of a core', 'timm', 'less'],

@@ -124,7 +124,8 @@ class Weights {
  public:
   // [from, to) of `size` input positions to `count` output positions.
   Weights(int size, float from, float to, int count, Filter filter) {
-    const double scale = (static_cast<double>(to) - static_cast<double>(from)) / count, widened = std::max(scale, 1.0);
+    // Pillow subtracts in single precision.
+    const double scale = static_cast<double>(to - from) / count, widened = std::max(scale, 1.0);
     const double support = (filter == Filter::bicubic ? 2.0 : 1.0) * widened;
     const auto weightOf = filter == Filter::bicubic ? bicubicWeight : bilinearWeight;
     const auto most = static_cast<size_t>(std::ceil(support)) * 2 + 1;

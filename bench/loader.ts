@@ -1,7 +1,7 @@
 /**
  * The loader beside timm's, on the same images and cores, in turn:
  *   node --import tsx bench/photos.ts FOLDER
- *   node --import tsx bench/loader.ts FOLDER [--workers 2] [--count 512] [--rounds 7] [--python PATH]
+ *   node --import tsx bench/loader.ts FOLDER [--workers 2] [--count 1024] [--rounds 7] [--python PATH]
  *                                     [--out docs/results/loader.json]
  * Training images with all of DeiT's augmentation, at full size and at a first stage's, then RandAugment alone on decoded
  * images; the packs are of at most 288 pixels, the peer's images those of the folder. PyTorch and timm must be importable by that Python; without them only our own figures are printed.
@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     workers: { type: 'string', default: '2' },
-    count: { type: 'string', default: '512' },
+    count: { type: 'string', default: '1024' },
     rounds: { type: 'string', default: '7' },
     python: { type: 'string', default: 'python3' },
     out: { type: 'string' },
@@ -57,7 +57,7 @@ async function timed(work: () => Promise<void>): Promise<Took> {
 const dataset = await loadDataset(folder)
 if (dataset.train.uniform !== undefined)
   throw new Error('These images are all alike and lie decoded in memory: nothing would be decoded')
-const batch = 32
+const batch = 128
 
 const loaderOf = ({ train }: Dataset) => createLoader(train, { batch, seed: 0, shuffle: true, augmentation, workers })
 

@@ -26,7 +26,7 @@ from timm.data.auto_augment import rand_augment_transform  # noqa: E402
 
 torch.set_num_threads(1)
 folder, workers = sys.argv[1], int(sys.argv[2])
-batch = 32
+batch = 128
 loaders = {}
 
 
@@ -71,7 +71,7 @@ def load(size, count):
             taken += images is not None
         return iterator
 
-    iterator = take(3 * workers)  # what lies ready from before
+    iterator = take(2 * workers + 1)  # what lies ready from before
     pids = [worker.pid for worker in iterator._workers] + [os.getpid()]
     before, started = sum(map(ticks, pids)), time.perf_counter()
     take(count // batch)

@@ -42,7 +42,7 @@ export interface BatchReaderOptions {
   /** Of training; evaluation where undefined. */
   readonly augmentation: Augmentation | undefined
   readonly evaluation: Evaluation
-  /** Images under way at a time. */
+  /** Threads that images are made on. */
   readonly workers: number
   /** Share of broken images above which reading throws DATA. */
   readonly maxBroken?: number
@@ -140,6 +140,9 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
   }
 }
 
+/** Images under way for each worker: while one is decoded another is read. */
+const lanesAWorker = 2
+
 /** Decodes images for the occasion. */
 function decodingReader(split: Split, broken: BrokenImages, options: BatchReaderOptions): BatchReader {
   const loadGood = createSubstitutingLoad(split, broken, options.onBroken)
@@ -158,7 +161,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
       images ??= new Uint8Array(indices.length * stride)
       return [images, i * stride]
     }
-    await forEachConcurrently(indices.length, options.workers, async (i) => {
+    await forEachConcurrently(indices.length, lanesAWorker * options.workers, async (i) => {
       read.signal.throwIfAborted()
       const plan = (picture: { width: number; height: number }) => planOf(picture, size, sample, i, read)
       const part = broken.has(indices[i]!) ? undefined : await transformPart(indices[i]!, plan, side, () => place(i, 3))

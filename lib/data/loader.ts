@@ -30,7 +30,7 @@ export interface LoaderOptions {
   readonly evaluation?: Evaluation
   /** Times that an image comes in a row; 1 if not given. */
   readonly repeats?: number
-  /** Images decoded and transformed at a time; 4 if not given, as many as libuv has threads. */
+  /** Threads on which images are decoded and transformed; 4 if not given, as many as libuv has. */
   readonly workers?: number
   /** Batches prepared while the consumer works on one; 2 if not given. */
   readonly prefetch?: number

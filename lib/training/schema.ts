@@ -76,7 +76,7 @@ export const configSchema = section({
     .regex(/^(auto|cpu|cuda(:\d+)?|cuda-emulated)$/, { error: 'auto, cpu, cuda or cuda:N' })
     .default('auto'),
   threads: autoOr('a positive integer', count()).default('auto'),
-  // Images decoded and transformed at a time.
+  // Threads on which images are decoded and transformed.
   workers: autoOr('a positive integer', count()).default('auto'),
   precision: oneOf(precisions).default('fp32'),
   // Whether a GPU may round the factors of fp32's products to TF32.

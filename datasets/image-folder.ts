@@ -26,7 +26,8 @@ export async function listImageFolder(folder: string, options: LoadOptions = {})
     if (fault !== undefined) throw brokenImage(name, fault.fault, fault.reason)
     return readFile(name).catch((cause) => Promise.reject(brokenImage(name, 'unreadable', cause)))
   }
-  const train = { source: folder, files, folders, faults, read, async close() {} }
+  const fileOf = (path: string) => (broken.has(path) ? undefined : join(folder, path))
+  const train = { source: folder, files, folders, faults, read, fileOf, async close() {} }
   return listTrees(basename(folder) || folder, { train }, options)
 }
 

@@ -58,7 +58,7 @@ interface Addon {
     offset: number,
   ): Promise<number>
   transformJpeg(
-    bytes: Uint8Array,
+    source: Uint8Array | string,
     size: { height: number; width: number },
     plan: Float64Array,
     options: { exact: boolean; verify: boolean; height: number; width: number },

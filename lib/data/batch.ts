@@ -191,23 +191,31 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
  * Decodes and transforms images of which a part is enough, and gives undefined for all others. An image is read whole the
  * first time, so that whether it is sound does not depend on the parts that were asked for, nor on where a run resumed.
  */
-function partialDecoder({ length, read }: Split, { augmentation }: BatchReaderOptions) {
+function partialDecoder({ length, read, fileOf }: Split, { augmentation }: BatchReaderOptions) {
   const exact = augmentation?.exact ?? true
-  const [nothing, sound, unusual] = [0, 1, 2]
-  const known = new Uint8Array(length)
   const isPossible = read !== undefined && decodesJpegs()
+  const isUnusual = new Uint8Array(length)
+  /** Of images that were found to be sound: width * 2^16 + height, else 0. */
+  const sizes = new Uint32Array(length)
   return async (
     index: number,
     planOf: (picture: { width: number; height: number }) => ImageOp[],
     side: { height: number; width: number },
     place: () => [Uint8Array, number],
   ): Promise<[number, number] | undefined> => {
-    if (!isPossible || known[index] === unusual) return undefined
-    const bytes = await read(index).catch(() => undefined) // the other decoder will say so
-    const picture = bytes && jpegSize(bytes)
-    const options = { exact, verify: known[index] === nothing, ...side }
-    const seconds = picture && (await transformJpeg(bytes, picture, planOf(picture), options, ...place()))
-    known[index] = seconds === undefined ? unusual : sound
+    if (!isPossible || isUnusual[index]) return undefined
+    const size = sizes[index]!
+    const file = size === 0 ? undefined : fileOf?.(index)
+    const source = file ?? (await read(index).catch(() => undefined)) // what cannot be read, the other decoder names
+    const known = size === 0 ? undefined : { width: size >>> 16, height: size & 0xffff }
+    const picture = known ?? (source instanceof Uint8Array ? jpegSize(source) : undefined)
+    const options = { exact, verify: known === undefined, ...side }
+    const seconds =
+      source === undefined || picture === undefined
+        ? undefined
+        : await transformJpeg(source, picture, planOf(picture), options, ...place())
+    if (seconds === undefined) isUnusual[index] = 1
+    else sizes[index] = picture!.width * 2 ** 16 + picture!.height
     return seconds
   }
 }

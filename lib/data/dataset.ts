@@ -24,6 +24,8 @@ export interface Split {
   load(index: number): Promise<Image>
   /** The bytes of image `index` as they are stored, where images are encoded; rejects as `load`. */
   read?(index: number): Promise<Uint8Array>
+  /** The file that holds image `index` and nothing else, where there is one: it is then read without JavaScript. */
+  fileOf?(index: number): string | undefined
   /** The pixels of image `index` without a copy, where `uniform` is given. */
   pixels?(index: number): Uint8Array
   /** How to name image `index` to a human: a path, or a member of an archive. */

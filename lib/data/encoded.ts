@@ -16,6 +16,8 @@ export interface EncodedImages {
   nameOf(index: number): string
   /** The bytes of image `index` as they are stored; rejects with IMAGE where they cannot be read. */
   read(index: number): Promise<Uint8Array>
+  /** As in a split. */
+  fileOf?(index: number): string | undefined
   /** Makes an image of the bytes; they are those of an image file if not given. */
   decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
@@ -30,7 +32,10 @@ export function encodedSplit({ labels, channels, nameOf, read, ...given }: Encod
   }
   const load = async (index: number) => decode(await readChecked(index), index)
   // Parts are decoded in colour alone.
-  const encoded = channels === 3 && given.decode === undefined ? { read: readChecked } : {}
+  const encoded =
+    channels === 3 && given.decode === undefined
+      ? { read: readChecked, ...(given.fileOf && { fileOf: given.fileOf }) }
+      : {}
   return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf }
 }
 

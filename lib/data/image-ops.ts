@@ -116,18 +116,18 @@ export function transformImages(
 export const decodesJpegs = () => addon().jpegDecoder() !== ''
 
 /**
- * Carries out a plan for a JPEG of `from` (height, width) in colour, decoding no more than the plan needs, and with `exact`
+ * Carries out a plan for a JPEG, given by its bytes or by the name of its file, of `from` (height, width) in colour, decoding no more than the plan needs, and with `exact`
  * false at a half, a quarter or an eighth where the plan shrinks by more; the plan must begin with a `crop` and a `resize`,
  * or with a `resize`, for that. Gives the seconds of decoding and of the rest, or undefined where anything about the file
  * is unusual: then `decodeImage` has to judge. `verify` reads the file to its end for it, past what the plan needs.
  */
 export function transformJpeg(
-  bytes: Uint8Array,
+  source: Uint8Array | string,
   from: { readonly height: number; readonly width: number },
   plan: readonly ImageOp[],
   options: { readonly exact: boolean; readonly verify: boolean; readonly height: number; readonly width: number },
   target: Uint8Array,
   offset = 0,
 ): Promise<[number, number] | undefined> {
-  return native(() => addon().transformJpeg(bytes, from, encode(plan), options, target, offset))
+  return native(() => addon().transformJpeg(source, from, encode(plan), options, target, offset))
 }

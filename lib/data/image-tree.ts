@@ -12,6 +12,8 @@ const defaultShare = 0.1
 export interface ImageTree extends Listing {
   /** The bytes of a file; rejects with IMAGE where they cannot be had. */
   read(path: string): Promise<Uint8Array>
+  /** The name of the file that holds an image and nothing else; undefined where it is not to be read. */
+  fileOf?(path: string): string | undefined
   /** How to name a file to a human; `source/path` if not given. */
   nameOf?(path: string): string
   /** Releases what the tree holds open; harmless when repeated. */
@@ -65,6 +67,7 @@ export async function listTrees(
         channels: 3,
         nameOf: (index) => nameIn(tree, paths[index]!),
         read: (index) => tree.read(paths[index]!),
+        ...(tree.fileOf && { fileOf: (index) => tree.fileOf!(paths[index]!) }),
       })
     return {
       ...{ name, classes, channels: 3, notices, faults, close },

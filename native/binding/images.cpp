@@ -1,6 +1,8 @@
 #include "binding/images.h"
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 
 #include "binding/convert.h"
 #include "image/jpeg.h"
@@ -85,14 +87,34 @@ class Transformation : public Task {
   double seconds_ = 0;
 };
 
+// False where the file cannot be read, or is no file that a photo would be.
+bool readFile(const std::string& path, std::vector<uint8_t>& bytes) {
+  constexpr uintmax_t kLargest = uintmax_t{1} << 30;
+  std::error_code error;
+  // A name with a nought in it would be another one.
+  if (path.find(char{0}) != std::string::npos || !std::filesystem::is_regular_file(path, error)) return false;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error || size > kLargest) return false;
+  bytes.resize(size);
+  std::ifstream file(path, std::ios::binary);
+  return file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size)).good();
+}
+
 class JpegTransformation : public Task {
  public:
-  JpegTransformation(Napi::Env env, const image::Jpeg& jpeg, image::Plan plan, const image::JpegOptions& options,
-                     uint8_t* out, const Napi::Object& held)
-      : Task(env, held), jpeg_(jpeg), plan_(std::move(plan)), options_(options), out_(out) {}
+  // The bytes of `jpeg`, or those of `file` where that is named.
+  JpegTransformation(Napi::Env env, const image::Jpeg& jpeg, std::string file, image::Plan plan,
+                     const image::JpegOptions& options, uint8_t* out, const Napi::Object& held)
+      : Task(env, held), jpeg_(jpeg), file_(std::move(file)), plan_(std::move(plan)), options_(options), out_(out) {}
 
  protected:
   void Execute() override {
+    std::vector<uint8_t> bytes;
+    if (!file_.empty()) {
+      if (!readFile(file_, bytes)) return;
+      jpeg_.bytes = bytes.data();
+      jpeg_.size = bytes.size();
+    }
     const auto started = Clock::now();
     done_ = carryOut(plan_, jpeg_, options_, out_, decodeSeconds_);
     seconds_ = secondsSince(started);
@@ -107,6 +129,7 @@ class JpegTransformation : public Task {
 
  private:
   image::Jpeg jpeg_;
+  std::string file_;
   image::Plan plan_;
   image::JpegOptions options_;
   uint8_t* out_;
@@ -187,18 +210,23 @@ Napi::Value transformImages(const Napi::CallbackInfo& info) {
 
 Napi::Value transformJpeg(const Napi::CallbackInfo& info) {
   require(info.Length() == 6, "SHAPE", "Expected bytes, size, plan, options, target and offset");
-  const auto bytes = toArray<Napi::Uint8Array>(info[0], napi_uint8_array, "bytes");
+  const std::string file = info[0].IsString() ? toText(info[0], "a file") : std::string();
   const Size from = toSize(toObject(info[1], "size"));
   const auto options = toObject(info[3], "options");
   const Size size = toSize(options);
   auto plan = toPlan(info[2], from, size);
   uint8_t* out = toPlace(info[4], info[5], 1, size, 3);
   const auto held = Napi::Array::New(info.Env());
-  held.Set(0u, bytes);
+  held.Set(0u, info[0]);
   held.Set(1u, info[4]);
-  const image::Jpeg jpeg{bytes.Data(), bytes.ByteLength(), from.width, from.height};
+  image::Jpeg jpeg{nullptr, 0, from.width, from.height};
+  if (file.empty()) {
+    const auto bytes = toArray<Napi::Uint8Array>(info[0], napi_uint8_array, "bytes");
+    jpeg.bytes = bytes.Data();
+    jpeg.size = bytes.ByteLength();
+  }
   const image::JpegOptions how{options.Get("exact").ToBoolean(), options.Get("verify").ToBoolean()};
-  return (new JpegTransformation(info.Env(), jpeg, std::move(plan), how, out, held))->start();
+  return (new JpegTransformation(info.Env(), jpeg, file, std::move(plan), how, out, held))->start();
 }
 
 Napi::Value jpegDecoder(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), image::jpegDecoder()); }

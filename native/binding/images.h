@@ -9,9 +9,9 @@ namespace autoprog::binding {
 // `offset` of the target.
 Napi::Value transformImages(const Napi::CallbackInfo& info);
 
-// transformJpeg(bytes, size, plan, options, target, offset): one image that is decoded on the way; size is { height,
-// width } and options { exact, verify, height, width } of the result. A promise of [seconds of decoding, seconds of the
-// rest], or of undefined where anything about the file is unusual.
+// transformJpeg(source, size, plan, options, target, offset): one image that is decoded on the way, from its bytes or
+// from the file of that name; size is { height, width } and options { exact, verify, height, width } of the result. A
+// promise of [seconds of decoding, seconds of the rest], or of undefined where anything about the file is unusual.
 Napi::Value transformJpeg(const Napi::CallbackInfo& info);
 
 // jpegDecoder(): its name and version, empty where the build has none.

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import sharp from 'sharp'
 import { decodeImage } from '../../lib/data/decode.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from '../../lib/data/image-ops.js'
 import { jpegSize } from '../../lib/data/jpeg.js'
 import { evaluationPlan, trainingPlan } from '../../lib/data/transform.js'
-import { deit, noise } from './images.js'
+import { deit, noise, temporaryFolder } from './images.js'
 
 /** A picture with structure at every scale, since noise of single pixels is what JPEG keeps least. */
 async function photo(width: number, height: number, options: object = {}, grey = false): Promise<Buffer> {
@@ -121,6 +123,28 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
       hostile[at]! ^= 0x5a
       await attempt(hostile)
     }
+  })
+
+  test('come from files as from bytes; what is no file, or has changed, is left to the other decoder', async () => {
+    const bytes = await files['4:2:0']!
+    const picture = jpegSize(bytes)!
+    const folder = await temporaryFolder()
+    const file = join(folder, 'photo.jpg')
+    await writeFile(file, bytes)
+    const plan = trainingPlan(picture, 24, deit, {}, { seed: 4, epoch: 0, sample: 0 })
+    const attempt = async (source: Uint8Array | string) => {
+      const target = new Uint8Array(24 * 24 * 3)
+      const options = { exact: true, verify: false, ...size(24) }
+      return (await transformJpeg(source, picture, plan, options, target)) && target
+    }
+    assert.deepEqual(await attempt(file), await attempt(bytes))
+    for (const other of [join(folder, 'missing.jpg'), folder, '/dev/zero', `${file}\0`, join(folder, 'ä'.repeat(400))])
+      assert.equal(await attempt(other), undefined, other)
+    await writeFile(file, await files.progressive!)
+    assert.equal(await attempt(file), undefined, 'of another size by now')
+    await writeFile(file, '')
+    assert.equal(await attempt(file), undefined)
+    await assert.rejects(attempt(7 as unknown as string), { code: 'SHAPE' })
   })
 
   test('that do not fit their plan are refused', async () => {

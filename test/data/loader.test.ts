@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Split } from '../../lib/data/dataset.js'
 import { encodedSplit } from '../../lib/data/encoded.js'
@@ -7,7 +9,7 @@ import { transformImages } from '../../lib/data/image-ops.js'
 import { inMemorySplit } from '../../lib/data/in-memory.js'
 import { type Batch, type BatchesOptions, createLoader, type LoaderOptions } from '../../lib/data/loader.js'
 import { trainingPlan } from '../../lib/data/transform.js'
-import { deit, noise, picture, shifted } from './images.js'
+import { deit, noise, picture, shifted, temporaryFolder } from './images.js'
 
 const length = 23
 
@@ -309,9 +311,13 @@ test('JPEGs of which parts are decoded give the same batches as whole ones', asy
     nameOf: (index) => `${index}.jpg`,
     read: async (index) => (index === 4 ? files[index]!.subarray(0, 900) : files[index]!),
   })
+  const folder = await temporaryFolder()
+  await Promise.all(files.map((file, index) => writeFile(join(folder, `${index}.jpg`), file)))
   const given = { augmentation: { ...deit, exact: true }, maxBroken: 0.1 }
   const parts = await run(split, given, { steps: 12, sizeOf: () => 16 })
   const { read: _, ...whole } = split
   assert.deepEqual(parts, await run(whole, given, { steps: 12, sizeOf: () => 16 }))
+  const inFiles = { ...split, fileOf: (index: number) => (index === 4 ? undefined : join(folder, `${index}.jpg`)) }
+  assert.deepEqual(parts, await run(inFiles, given, { steps: 12, sizeOf: () => 16 }))
   assert.ok(parts.every(({ indices }) => !indices.includes(4)))
 })

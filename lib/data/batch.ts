@@ -3,6 +3,7 @@ import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
 import { forEachConcurrently, yieldToEventLoop } from './concurrent.js'
 import type { Image, Split } from './dataset.js'
+import { asBrokenImage } from './image-fault.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image-ops.js'
 import { jpegSize } from './jpeg.js'
 import type { Sample } from './sampler.js'
@@ -232,8 +233,8 @@ function createSubstitutingLoad(split: Split, broken: BrokenImages, onBroken: Ba
     try {
       return await split.load(index)
     } catch (error) {
-      if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
-      if (!broken.has(index)) onBroken?.(`${error.message}; another image stands in for it`)
+      const { message } = asBrokenImage(error)
+      if (!broken.has(index)) onBroken?.(`${message}; another image stands in for it`)
       broken.note(index, error)
       broken.check()
       return undefined

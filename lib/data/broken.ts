@@ -1,5 +1,6 @@
 /** The policy for broken images: name them, count them, put the next good one in their place, and give up above a set share. */
 import { AutoprogError, expected } from '../errors.js'
+import { asBrokenImage } from './image-fault.js'
 
 const listed = 20
 
@@ -10,7 +11,8 @@ export const defaultMaxBroken = 0.01
 export interface BrokenImages {
   readonly size: number
   has(index: number): boolean
-  note(index: number, error: AutoprogError): void
+  /** Throws the error on where it is not about one image. */
+  note(index: number, error: unknown): void
   /** Throws DATA, listing the names, where the share of broken images is above the limit. */
   check(): void
   /** One line for a human; undefined while nothing is broken. */
@@ -33,7 +35,8 @@ export function createBrokenImages(length: number, share = defaultMaxBroken): Br
       return reasons.size
     },
     has: (index) => reasons.has(index),
-    note: (index, error) => void reasons.set(index, error.message.replace(/^Cannot read the image /, '')),
+    note: (index, error) =>
+      void reasons.set(index, asBrokenImage(error).message.replace(/^Cannot read the image /, '')),
     check() {
       if (reasons.size <= share * length) return
       throw new AutoprogError('DATA', `${reasons.size} of ${length} images are broken: ${list()}`, {

@@ -3,6 +3,7 @@ import sharp, { type OverlayOptions } from 'sharp'
 import { AutoprogError } from '../errors.js'
 import { Purpose, permutation } from '../random.js'
 import type { Dataset, Image, Split } from './dataset.js'
+import { asBrokenImage } from './image-fault.js'
 import { transformImages } from './image-ops.js'
 import { type Augmentation, trainingPlan } from './transform.js'
 
@@ -102,9 +103,7 @@ function ofClass({ labels }: Split, label: number, seed: number): Queue {
 async function nextGood(split: Split, { label, indices }: Queue): Promise<Chosen | undefined> {
   for (let next = indices.next(); next.done !== true; next = indices.next()) {
     const index = next.value
-    const image = await split.load(index).catch((error) => {
-      if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
-    })
+    const image = await split.load(index).catch((error) => void asBrokenImage(error))
     if (image !== undefined) return { index, image, label, name: split.nameOf(index) }
   }
   return undefined

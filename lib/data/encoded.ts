@@ -1,5 +1,4 @@
 /** Splits made of encoded images: decoded on demand, or once and kept where they are small and alike. */
-import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, standIns } from './broken.js'
 import { forEachConcurrently } from './concurrent.js'
 import type { Image, LoadOptions, Split } from './dataset.js'
@@ -77,7 +76,7 @@ async function decodeAll(
   await forEachConcurrently(length, decodingLanes, async (index) => {
     if (!alike) return
     signal?.throwIfAborted()
-    const image = await load(index).catch((error) => noteBroken(error, index, broken))
+    const image = await load(index).catch((error) => broken.note(index, error))
     done += 1
     if (done % 500 === 0 || done === length) onProgress?.(done, length)
     if (image === undefined) return
@@ -90,11 +89,6 @@ async function decodeAll(
   })
   if (decoded === undefined) broken.check()
   return alike ? decoded : undefined
-}
-
-function noteBroken(error: unknown, index: number, broken: BrokenImages): undefined {
-  if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
-  broken.note(index, error)
 }
 
 /** Copies over each broken image the one that stands in for it; the label follows. `indices` says which image is where. */

@@ -37,9 +37,15 @@ export function brokenImage(name: string, fault: ImageFault, cause: unknown): Br
   return Object.assign(error, { fault, reason })
 }
 
+/** The error where it is about one image; anything else that failed is thrown on. */
+export function asBrokenImage(error: unknown): AutoprogError {
+  if (error instanceof AutoprogError && error.code === 'IMAGE') return error
+  throw error
+}
+
 /** What is wrong with an image whose loading failed with `error`; anything else that failed is thrown on. */
 export function faultOf(error: unknown): Pick<Fault, 'fault' | 'reason'> {
-  if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
-  const { fault = 'unreadable', reason = error.message } = error as Partial<BrokenImage>
+  const about = asBrokenImage(error)
+  const { fault = 'unreadable', reason = about.message } = about as Partial<BrokenImage>
   return { fault, reason }
 }

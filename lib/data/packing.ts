@@ -73,7 +73,6 @@ async function packHalf(
     try {
       return await packImage(await split.load(index), format)
     } catch (error) {
-      if (!(error instanceof AutoprogError) || error.code !== 'IMAGE') throw error
       broken.note(index, error)
       broken.check()
       return undefined

@@ -1,7 +1,7 @@
 /** The pixels of one batch: copied from memory for the device to crop, or transformed on the host. */
 import { AutoprogError } from '../errors.js'
 import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
-import { forEachConcurrently, yieldToEventLoop } from './concurrent.js'
+import { createLanes, forEachConcurrently, yieldToEventLoop } from './concurrent.js'
 import type { Image, Split } from './dataset.js'
 import { asBrokenImage } from './image-fault.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image-ops.js'
@@ -119,12 +119,13 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
   const { height, width, labels, pixels } = memory
   const channels = channelsOf(memory)
   const planOf = plannerOf(options)
+  const lanes = createLanes(options.workers)
   return async (sample, read) => {
     const { indices } = sample
     const size = read.sizeOf()
     const images = new Uint8Array(indices.length * size * size * channels)
     let transformSeconds = 0
-    await forEachConcurrently(Math.ceil(indices.length / chunk), options.workers, async (part) => {
+    const transformPart = async (part: number) => {
       read.signal.throwIfAborted()
       const sources: Image[] = []
       const plans: ImageOp[][] = []
@@ -135,7 +136,9 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
       const offset = part * chunk * size * size * channels
       const side = { height: size, width: size }
       transformSeconds += await transformImages(sources, channels, plans, side, images, offset)
-    })
+    }
+    const parts = Math.ceil(indices.length / chunk)
+    await forEachConcurrently(parts, parts, (part) => lanes(() => transformPart(part)))
     const found = { labels: labelsOf(labels, indices), indices, pad: 0 }
     return { images, height: size, width: size, channels, ...found, decodeSeconds: 0, transformSeconds }
   }
@@ -149,6 +152,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
   const loadGood = createSubstitutingLoad(split, broken, options.onBroken)
   const transformPart = partialDecoder(split, options)
   const planOf = plannerOf(options)
+  const lanes = createLanes(lanesAWorker * options.workers)
   return async (sample, read) => {
     const size = read.sizeOf()
     const side = { height: size, width: size }
@@ -162,7 +166,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
       images ??= new Uint8Array(indices.length * stride)
       return [images, i * stride]
     }
-    await forEachConcurrently(indices.length, lanesAWorker * options.workers, async (i) => {
+    const make = async (i: number) => {
       read.signal.throwIfAborted()
       const plan = (picture: { width: number; height: number }) => planOf(picture, size, sample, i, read)
       const part = broken.has(indices[i]!) ? undefined : await transformPart(indices[i]!, plan, side, () => place(i, 3))
@@ -182,7 +186,8 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
         side,
         ...place(i, image.channels),
       )
-    })
+    }
+    await forEachConcurrently(indices.length, indices.length, (i) => lanes(() => make(i)))
     const found = { labels: labelsOf(split.labels, indices), indices, pad: 0 }
     return { images: images!, ...side, channels, ...found, decodeSeconds, transformSeconds }
   }

@@ -28,6 +28,25 @@ export async function forEachConcurrently(
   for (const result of lanes) if (result.status === 'rejected') throw result.reason
 }
 
+/** Runs work at once where fewer than a certain number are under way, and otherwise in the order in which it was given. */
+export type Lanes = <T>(work: () => Promise<T>) => Promise<T>
+
+export function createLanes(limit: number): Lanes {
+  let free = limit
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (free > 0) free -= 1
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free += 1
+      else next()
+    }
+  }
+}
+
 /** The promise's outcome, or the signal's reason as soon as it aborts; leaves no listener behind. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -101,7 +101,9 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
         ...(strength.erasing > 0 && { erase: erasedBoxes(sample, size(), strength.erasing, seed) }),
       }
     }
-    for await (const { item, waited } of prefetch({ first, count, ahead, signal, produce })) yield { ...item, waited }
+    // While the last images of a batch are made, free workers begin with the next.
+    const items = prefetch({ first, count, ahead, together: 2, signal, produce })
+    for await (const { item, waited } of items) yield { ...item, waited }
   }
 
   return {

@@ -87,7 +87,8 @@ async function packHalf(
     return images
   }
   let index = 0
-  for await (const { item } of prefetch({ first: 0, count: Math.ceil(length / chunk), ahead: 2, signal, produce })) {
+  const parts = { first: 0, count: Math.ceil(length / chunk), ahead: 2, together: 1, signal, produce }
+  for await (const { item } of prefetch(parts)) {
     for (const image of item) {
       if (image !== undefined) {
         columns.offsets[index] = await append(image.bytes)

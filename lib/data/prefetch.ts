@@ -7,18 +7,20 @@ export interface PrefetchOptions<T> {
   readonly count: number
   /** How many items are prepared, or under way, while the consumer works on one. */
   readonly ahead: number
+  /** How many of them are produced at once; begun in order. */
+  readonly together: number
   readonly signal: AbortSignal | undefined
   produce(step: number, signal: AbortSignal): Promise<T>
 }
 
 /**
- * Yields the items of steps first, first + 1, … in order, with the seconds that the consumer waited for each. One item is produced
- * at a time. When the consumer leaves, or the signal aborts (its reason is thrown), production stops and has ended on return.
+ * Yields the items of steps first, first + 1, … in order, with the seconds that the consumer waited for each. When the
+ * consumer leaves, or the signal aborts (its reason is thrown), production stops and has ended on return.
  */
 export async function* prefetch<T>(
   options: PrefetchOptions<T>,
 ): AsyncGenerator<{ item: T; waited: number }, void, void> {
-  const { first, count, ahead, signal, produce } = options
+  const { first, count, ahead, together, signal, produce } = options
   signal?.throwIfAborted()
   const stop = new AbortController()
   const abort = () => stop.abort(signal?.reason)
@@ -26,26 +28,28 @@ export async function* prefetch<T>(
 
   const queue: Promise<T>[] = []
   let next = first
-  let last: Promise<unknown> = Promise.resolve()
+  /** The last ones begun, at most `together`. */
+  const begun: Promise<unknown>[] = []
   const refill = () => {
     while (queue.length < Math.max(1, ahead) && next < first + count) {
       const step = next++
-      const made = last.then(async () => {
+      const before = begun.length < together ? Promise.resolve() : begun.shift()!
+      const made = before.then(async () => {
         await yieldToEventLoop() // or a producer and a consumer that never wait would keep timers and signals out
         stop.signal.throwIfAborted()
         return produce(step, stop.signal)
       })
       made.catch(() => {}) // told to the consumer when it asks for this item, or to nobody if it has left
       queue.push(made)
-      last = made
+      begun.push(made)
     }
   }
   try {
     refill()
     for (let made = queue.shift(); made !== undefined; made = queue.shift()) {
-      const begun = performance.now()
+      const asked = performance.now()
       const item = await unlessAborted(made, stop.signal)
-      const waited = (performance.now() - begun) / 1000
+      const waited = (performance.now() - asked) / 1000
       if (ahead > 0) refill()
       yield { item, waited }
       signal?.throwIfAborted()
@@ -54,6 +58,6 @@ export async function* prefetch<T>(
   } finally {
     signal?.removeEventListener('abort', abort)
     stop.abort()
-    await last.catch(() => {})
+    await Promise.allSettled(begun)
   }
 }

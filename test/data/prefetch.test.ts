@@ -8,6 +8,7 @@ const options = (given: Partial<PrefetchOptions<number>>): PrefetchOptions<numbe
   first: 0,
   count: 5,
   ahead: 2,
+  together: 1,
   signal: undefined,
   produce: async (step) => step,
   ...given,
@@ -41,6 +42,20 @@ test('the next two are prepared while the consumer works, one at a time', async 
   const second = (await items.next()).value!
   assert.ok(second.waited < 0.03, `the second was ready, but took ${second.waited} s`)
   await items.return()
+})
+
+test('as many are produced at once as is said, and come in order', async () => {
+  let [running, most] = [0, 0]
+  const produce = async (step: number) => {
+    most = Math.max(most, ++running)
+    await setTimeout(step % 2 === 0 ? 30 : 5) // later ones end earlier
+    running -= 1
+    return step
+  }
+  const items: number[] = []
+  for await (const { item } of prefetch(options({ count: 9, ahead: 4, together: 2, produce }))) items.push(item)
+  assert.deepEqual(items, [0, 1, 2, 3, 4, 5, 6, 7, 8])
+  assert.equal(most, 2)
 })
 
 test('leaving stops production, and it has ended when leaving is done', async () => {

@@ -12,7 +12,7 @@ const oneHotOp = defineOp<{ classes: number; smoothing: number }>('oneHot', {
   attributes: ['classes', 'smoothing'],
 })
 
-const crossEntropyOp = defineOp<{ count: number }>('crossEntropy', {
+const crossEntropyOp = defineOp<{ divisor: number }>('crossEntropy', {
   infer: ([logits, targets]) => {
     if (rowsOf(logits!) !== rowsOf(targets!) || lastOf(logits!) !== lastOf(targets!))
       throw shapeError('crossEntropy', 'targets', [rowsOf(logits!), lastOf(logits!)], targets!.shape)
@@ -22,7 +22,7 @@ const crossEntropyOp = defineOp<{ count: number }>('crossEntropy', {
   gradient: ({ outputs }) => [outputs[1]],
   precision: 'full',
   storage: { outputs: { 1: 'any' } },
-  attributes: ['count'],
+  attributes: ['divisor'],
 })
 
 const countsOp = defineOp<Record<string, never>>('counts', {
@@ -39,18 +39,20 @@ export function oneHot(graph: Graph, labels: Tensor, classes: number, smoothing:
 }
 
 /**
- * Adds the mean of -sum(t log softmax) over `count` images (the whole batch) to `loss` (1). logits (B, C) or (B, 1, C),
- * targets (B, C). The gradient is multiplied by the loss scale where `scaling` (4) is given.
+ * Adds the sum of -sum(t log softmax) over all rows, divided by `divisor`, to `loss` (1). logits (…, C), targets (…, C) of
+ * as many rows. The divisor is the number of rows in the whole batch, so that micro-batches add up to its mean; less than
+ * that gives the loss more weight where several are added up in one. The gradient is multiplied by the loss scale where
+ * `scaling` (4) is given.
  */
 export function crossEntropy(
   graph: Graph,
   logits: Tensor,
   targets: Tensor,
-  count: number,
+  divisor: number,
   loss: Tensor,
   scaling?: Tensor,
 ): void {
-  addNode(graph, crossEntropyOp, [logits, targets, ...(scaling ? [scaling] : [])], { count }, [loss])
+  addNode(graph, crossEntropyOp, [logits, targets, ...(scaling ? [scaling] : [])], { divisor }, [loss])
 }
 
 /** Adds the images whose label ranks first, and among the first five, to `counts` i32 (2). */

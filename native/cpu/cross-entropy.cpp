@@ -34,7 +34,7 @@ Kernel crossEntropy(const Operands& operands) {
   const auto losses = std::make_shared<std::vector<double>>(static_cast<size_t>(checked.rows));
   return [o = checked, losses] {
     const int64_t n = o.classes;
-    const float factor = (o.scaling.given ? o.scaling.view.f32()[0] : 1.0f) / o.count;
+    const float factor = (o.scaling.given ? o.scaling.view.f32()[0] : 1.0f) / o.divisor;
     parallelFor(o.rows, rowsPerPart(16 * n), [&](int64_t row) {
       const float *x = o.logits.f32() + row * n, *t = o.targets.f32() + row * n;
       float* d = o.dlogits.f32() + row * n;
@@ -51,7 +51,7 @@ Kernel crossEntropy(const Operands& operands) {
     });
     double total = 0;
     for (double value : *losses) total += value;
-    o.loss.f32()[0] += static_cast<float>(total / o.count);
+    o.loss.f32()[0] += static_cast<float>(total / o.divisor);
   };
 }
 
@@ -73,7 +73,7 @@ Kernel countCorrect(const Operands& operands) {
 
 std::vector<Implementation> crossEntropy() {
   return {{"oneHot", {"classes", "smoothing"}, oneHot},
-          {"crossEntropy", {"count"}, crossEntropy},
+          {"crossEntropy", {"divisor"}, crossEntropy},
           {"counts", {}, countCorrect}};
 }
 

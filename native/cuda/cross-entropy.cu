@@ -21,7 +21,7 @@ __global__ void oneHotKernel(const int32_t* labels, float* y, int64_t count, int
 
 template <typename T>
 __global__ void crossEntropyKernel(const float* logits, const float* targets, const float* scaling, float* losses,
-                                   T* dlogits, int classes, float count) {
+                                   T* dlogits, int classes, float divisor) {
   float* shared = sharedMemory<float>();
   const int64_t row = blockIdx.x;
   const float *x = logits + row * classes, *t = targets + row * classes;
@@ -40,14 +40,14 @@ __global__ void crossEntropyKernel(const float* logits, const float* targets, co
   }
   sum = blockSum(sum, shared);
   mass = blockSum(mass, shared);
-  const float logSum = logf(sum), factor = (scaling == nullptr ? 1.0f : scaling[0]) / count;
+  const float logSum = logf(sum), factor = (scaling == nullptr ? 1.0f : scaling[0]) / divisor;
   float loss = 0;
   for (int i = static_cast<int>(threadIdx.x); i < classes; i += kThreads) {
     if (t[i] != 0.0f) loss -= t[i] * (x[i] - largest - logSum);
     dlogits[row * classes + i] = fromFloat<T>((expf(x[i] - largest) / sum * mass - t[i]) * factor);
   }
   loss = blockSum(loss, shared);
-  if (threadIdx.x == 0) losses[row] = loss / count;
+  if (threadIdx.x == 0) losses[row] = loss / divisor;
 }
 
 __global__ void addLossesKernel(const float* losses, float* loss, int64_t rows) {
@@ -98,7 +98,7 @@ Kernel crossEntropy(const Operands& operands) {
       const float* scaling = o.scaling.given ? o.scaling.view.f32() : nullptr;
       launch("crossEntropy", stream, {static_cast<unsigned>(o.rows), kThreads, kSharedBytes}, crossEntropyKernel<T>,
              o.logits.f32(), o.targets.f32(), scaling, losses.f32(), pointer<T>(o.dlogits), static_cast<int>(o.classes),
-             o.count);
+             o.divisor);
       launch("crossEntropy sum", stream, {1, kThreads, kSharedBytes}, addLossesKernel, losses.f32(), o.loss.f32(),
              o.rows);
     };
@@ -116,7 +116,7 @@ Kernel countCorrect(const Operands& operands) {
 
 std::vector<Implementation> crossEntropy() {
   return {{"oneHot", {"classes", "smoothing"}, oneHot},
-          {"crossEntropy", {"count"}, crossEntropy},
+          {"crossEntropy", {"divisor"}, crossEntropy},
           {"counts", {}, countCorrect}};
 }
 

@@ -34,20 +34,22 @@ struct OneHotOperands {
   }
 };
 
-// crossEntropy: logits (B, C), targets (B, C), loss scaling (4)? -> loss (1) += sum of -t log softmax / count,
-// dlogits (B, C) (=), times the loss scale where it is given. `count` is the number of images in the whole batch, so
-// that micro-batches add up to its mean.
+// crossEntropy: logits (…, C), targets (…, C), loss scaling (4)? -> loss (1) += sum of -t log softmax / divisor,
+// dlogits (…, C) (=), times the loss scale where it is given. The divisor is that of the whole batch, so that
+// micro-batches add up to its mean.
 struct CrossEntropyOperands {
   View logits, targets, loss, dlogits;
   LossScaleOperand scaling;
   int64_t rows, classes;
-  float count;
+  float divisor;
 
   explicit CrossEntropyOperands(const Operands& operands) : scaling(checked(operands), 2) {
     logits = operands.inputs[0], targets = operands.inputs[1];
     loss = operands.outputs[0], dlogits = operands.outputs[1];
     rows = logits.rows(), classes = logits.last();
-    count = static_cast<float>(operands.attributes.integer("count", 1));
+    divisor = static_cast<float>(operands.attributes.number("divisor"));
+    require(divisor > 0 && std::isfinite(divisor) && std::isfinite(1 / divisor), "SHAPE",
+            "Expected a positive number for attribute divisor but received " + std::to_string(divisor));
     require(classes > 0, "SHAPE", "Expected logits [B, C] but received " + logits.describe());
     Operands::expect(logits, Type::f32, rows * classes, "logits");
     Operands::expect(targets, Type::f32, rows * classes, "targets");

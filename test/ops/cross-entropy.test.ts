@@ -3,11 +3,28 @@ import { after, describe, test } from 'node:test'
 import { addTensor } from '../../lib/graph/graph.js'
 import { countCorrect, crossEntropy, oneHot, zero } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
+import { assertClose } from '../golden.js'
 import { caseOf, goldenCases } from './golden-cases.js'
-import { checkGolden, runCase } from './harness.js'
+import { checkGolden, randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
 after(() => device.close())
+
+/** weight * the sum of -t log softmax over all rows, and its gradient, in doubles. */
+function reference(logits: Float32Array, targets: Float32Array, classes: number, weight: number) {
+  let loss = 0
+  const gradient = new Float64Array(logits.length)
+  for (let from = 0; from < logits.length; from += classes) {
+    const exponentials = Array.from(logits.subarray(from, from + classes), Math.exp)
+    const sum = exponentials.reduce((a, b) => a + b)
+    for (const [i, exponential] of exponentials.entries()) {
+      const target = targets[from + i]!
+      loss -= weight * target * Math.log(exponential / sum)
+      gradient[from + i] = weight * (exponential / sum - target) // the targets of a row add up to 1
+    }
+  }
+  return { loss, gradient }
+}
 
 describe('cross entropy', async () => {
   for (const golden of await goldenCases('soft_cross_entropy', []))
@@ -33,6 +50,66 @@ describe('cross entropy', async () => {
         { ...golden.wanted, gradients },
       )
     })
+  test('several add to one loss, each with its own rows and divisor', async () => {
+    // As of a network with two heads, where the second one's logits (B, N, C) also count towards the first loss.
+    const [batch, count, classes] = [3, 4, 5]
+    const tokens = randomValues([batch, count, classes], 1, 3)
+    const logits = randomValues([batch, classes], 2, 3)
+    const soft = (rows: number, seed: number) => {
+      const values = randomValues([rows, classes], seed).map(Math.abs)
+      return values.map((value, i) => {
+        const from = i - (i % classes)
+        return value / values.subarray(from, from + classes).reduce((a, b) => a + b)
+      })
+    }
+    const [targets, tokenTargets] = [soft(batch, 3), soft(batch * count, 4)]
+    const { outputs, gradients } = await runCase(
+      device,
+      {
+        name: 'crossEntropy',
+        inputs: {
+          logits: { shape: [batch, classes], values: logits },
+          tokens: { shape: [batch, count, classes], values: tokens },
+        },
+        constants: {
+          targets: { shape: [batch, classes], values: targets },
+          tokenTargets: { shape: [batch, count, classes], values: tokenTargets },
+        },
+        build: (graph, t) => {
+          const loss = addTensor(graph, 'loss', [1])
+          zero(graph, loss)
+          crossEntropy(graph, t.logits!, t.targets!, batch, loss)
+          crossEntropy(graph, t.tokens!, t.tokenTargets!, 2 * batch * count, loss)
+          crossEntropy(graph, t.logits!, t.targets!, 0.75, loss)
+          return { loss }
+        },
+      },
+      { loss: Float32Array.of(1) },
+    )
+    const first = reference(logits, targets, classes, 1 / batch + 1 / 0.75)
+    const second = reference(tokens, tokenTargets, classes, 0.5 / (batch * count))
+    assertClose(outputs.loss!, [first.loss + second.loss], 1e-6, 'loss')
+    assertClose(gradients.logits!, first.gradient, 1e-6, 'gradient of the logits')
+    assertClose(gradients.tokens!, second.gradient, 1e-6, 'gradient of the tokens')
+  })
+  test('a divisor that is no positive number is an error', async () => {
+    const one = { shape: [1, 2], values: Float32Array.of(0, 1) }
+    for (const divisor of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
+      await assert.rejects(
+        runCase(device, {
+          name: 'crossEntropy',
+          inputs: { logits: one },
+          constants: { targets: one },
+          build: (graph, t) => {
+            const loss = addTensor(graph, 'loss', [1])
+            zero(graph, loss)
+            crossEntropy(graph, t.logits!, t.targets!, divisor, loss)
+            return { loss }
+          },
+        }),
+        /Expected a positive number for attribute divisor/,
+      )
+  })
   test('targets from class indices', async () => {
     const { outputs } = await runCase(device, {
       name: 'oneHot',

@@ -13,7 +13,8 @@ export interface Seed {
  * Appends the backward pass from `seeds` to the graph. Gradients of parameters accumulate (+=) in the `gradients` arena,
  * those of activations are new tensors; `sum` joins the gradients of a tensor that several nodes use.
  *
- * A loss node computes its own gradient, so a loss is its own seed: only that it is wanted counts.
+ * A loss node computes its own gradient, so a loss is its own seed: only that it is wanted counts. Several nodes may add to
+ * one loss; each gives the gradient of its part.
  *
  * @param wanted activations whose gradient the caller wants besides, such as a float image
  * @returns the gradients of `wanted`, in order
@@ -43,7 +44,9 @@ export function differentiate(
     const results = gradientOf(graph, node, gradients, (tensor) => isParameter(tensor) || depends.has(tensor.id))
     node.inputs.forEach((input, index) => {
       const gradient = results[index]
-      if (gradient !== undefined && !isParameter(input) && depends.has(input.id)) receive(input, gradient)
+      if (gradient === undefined) return
+      if (isParameter(input)) accumulate(graph, sum, input, gradient)
+      else if (depends.has(input.id)) receive(input, gradient)
     })
   }
   return wanted.map((tensor) => {
@@ -73,6 +76,13 @@ function gradientOf(
       return addTensor(graph, `d ${parameter.name}`, parameter.shape, { arena: 'gradients', offset: parameter.offset })
     },
   })
+}
+
+/** Adds a parameter's gradient that an op has as a tensor of its own, as where it takes parameters and activations alike. */
+function accumulate(graph: Graph, sum: Op<Record<string, never>>, parameter: Tensor, gradient: Tensor): void {
+  const { name, offset } = parameter
+  const target = addTensor(graph, `d ${name}`, gradient.shape, { arena: 'gradients', offset })
+  addNode(graph, sum, [target, gradient], {}, [target])
 }
 
 function isParameter(tensor: Tensor): boolean {

@@ -135,7 +135,7 @@ function listParameters({
 function embed(graph: Graph, { images, parameter }: BuildOptions, { imageSize, patchSize }: VitConfiguration): Tensor {
   const rows = patches(graph, images, patchSize) // (B, N, C patch patch)
   const embedded = linear(graph, rows, parameter('patch_embed.proj.weight'), parameter('patch_embed.proj.bias'))
-  const position = resizePosition(graph, parameter('pos_embed'), imageSize / patchSize, images.shape[1]! / patchSize)
+  const position = resizePosition(graph, parameter('pos_embed'), imageSize / patchSize, images.shape[1]! / patchSize, 1)
   return tokens(graph, embedded, parameter('cls_token'), position)
 }
 

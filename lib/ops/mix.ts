@@ -36,6 +36,23 @@ const mixTargetsOp = defineOp<Record<string, never>>('mixTargets', {
   attributes: [],
 })
 
+const mixTokensOp = defineOp<{ scale: number }>('mixTokens', {
+  infer: ([x, box]) => {
+    if (x!.shape.length !== 4) throw shapeError('mixTokens', 'x', '[batch, height, width, channels]', x!.shape)
+    if (sizeOf(box!.shape) !== 4) throw shapeError('mixTokens', 'the box', [4], box!.shape)
+    return [{ shape: x!.shape }]
+  },
+  cost: noCost,
+  // The same exchange once more brings every value back, and so also the gradient.
+  gradient: ({ graph, inputs, attributes, gradients }) => [
+    mixTokens(graph, gradients[0]!, inputs[1]!, attributes.scale),
+    undefined,
+  ],
+  precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
+  attributes: ['scale'],
+})
+
 /**
  * Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): each image of (B, H, W, C) with its partner, image B - 1 - i.
  * `mix` (6: blend, share, top, bottom, left, right) is read in every step. Inside of the box, whose bottom and right lie
@@ -48,4 +65,13 @@ export function mixImages(graph: Graph, images: Tensor, mix: Tensor): Tensor {
 /** The targets (B, C) of mixed images: share t + (1 - share) of the partner's, with `mix` as above. */
 export function mixTargets(graph: Graph, targets: Tensor, mix: Tensor): Tensor {
   return addNode(graph, mixTargetsOp, [targets, mix], {})[0]!
+}
+
+/**
+ * MixToken (Jiang et al., 2021): inside of the box, times `scale`, each map of x (B, H, W, C) has the values of its
+ * partner, image B - 1 - i; elsewhere its own. `box` (4, i32: top, left, bottom, right, the latter two outside of it) is
+ * read in every step; what lies beyond the map is not looked at.
+ */
+export function mixTokens(graph: Graph, x: Tensor, box: Tensor, scale: number): Tensor {
+  return addNode(graph, mixTokensOp, [x, box], { scale })[0]!
 }

@@ -1,5 +1,5 @@
 // Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): a pair of images at a time, each the other's partner, so
-// that both are read once.
+// that both are read once. MixToken (Jiang et al., 2021) does so to maps inside of a network.
 #include "ops/mix.h"
 
 #include <algorithm>
@@ -58,8 +58,27 @@ Kernel mixTargets(const Operands& operands) {
   };
 }
 
+Kernel mixTokens(const Operands& operands) {
+  return [o = MixTokensOperands(operands)] {
+    const int32_t* box = o.box.i32();
+    const auto within = [&](int32_t edge, int64_t extent) { return std::clamp<int64_t>(edge * o.scale, 0, extent); };
+    const int64_t line = o.width * o.channels, top = within(box[0], o.height), bottom = within(box[2], o.height);
+    const int64_t left = within(box[1], o.width) * o.channels;
+    const int64_t right = std::max(left, within(box[3], o.width) * o.channels);
+    parallelFor(o.batch * o.height, rowsPerPart(line), [&](int64_t at) {
+      const int64_t image = at / o.height, row = at % o.height;
+      const float *x = o.x.f32() + at * line, *partner = o.x.f32() + ((o.batch - 1 - image) * o.height + row) * line;
+      float* y = o.y.f32() + at * line;
+      std::copy_n(x, line, y);
+      if (row >= top && row < bottom) std::copy(partner + left, partner + right, y + left);
+    });
+  };
+}
+
 }  // namespace
 
-std::vector<Implementation> mix() { return {{"mixImages", {}, mixImages}, {"mixTargets", {}, mixTargets}}; }
+std::vector<Implementation> mix() {
+  return {{"mixImages", {}, mixImages}, {"mixTargets", {}, mixTargets}, {"mixTokens", {"scale"}, mixTokens}};
+}
 
 }  // namespace autoprog::cpu

@@ -12,6 +12,7 @@ std::vector<Implementation> erase();
 std::vector<Implementation> mix();
 std::vector<Implementation> patches();
 std::vector<Implementation> tokens();
+std::vector<Implementation> position();
 std::vector<Implementation> linear();
 std::vector<Implementation> layerNorm();
 std::vector<Implementation> attention();

@@ -1,9 +1,8 @@
-// Class token and position embedding, the latter resized inside the graph so that its gradient reaches the full-size
-// one.
+// Tokens joined, taken apart and searched.
 #include "ops/tokens.h"
 
 #include <algorithm>
-#include <memory>
+#include <cmath>
 
 #include "cpu/operations.h"
 #include "cpu/parallel.h"
@@ -59,39 +58,54 @@ Kernel place(const Operands& operands) {
   };
 }
 
-// Calls body(source row, target row, weight) for the grid's rows; row 0 is the class token, which stays.
-template <typename Body>
-void forTaps(const ResizePositionOperands& resize, Body body) {
-  const int64_t from = resize.from, to = resize.to;
-  for (int64_t y = 0; y < to; y++)
-    for (int64_t x = 0; x < to; x++)
-      for (int64_t j = 0; j < 4; j++)
-        for (int64_t i = 0; i < 4; i++) {
-          const CubicTaps &row = resize.taps[static_cast<size_t>(y)], &column = resize.taps[static_cast<size_t>(x)];
-          const float weight = row.weights[j] * column.weights[i];
-          if (weight != 0.0f) body(1 + row.at[j] * from + column.at[i], 1 + y * to + x, weight);
-        }
-}
-
-Kernel resizePosition(const Operands& operands) {
-  return [resize = std::make_shared<ResizePositionOperands>(operands, false)] {
-    const int64_t n = resize->width;
-    float *x = resize->position.f32(), *y = resize->resized.f32();
-    std::fill_n(y, resize->resized.size(), 0.0f);
-    std::copy_n(x, n, y);
-    forTaps(*resize, [&](int64_t source, int64_t target, float weight) {
-      addScaled(y + target * n, weight, x + source * n, y + target * n, n);
+Kernel prepend(const Operands& operands) {
+  return [t = PrependTokenOperands(operands, false)] {
+    const int64_t image = t.count * t.width;
+    parallelFor(t.batch, rowsPerPart(image), [&](int64_t i) {
+      float* target = t.y.f32() + i * (image + t.width);
+      std::copy_n(t.token.f32() + (t.shared() ? 0 : i * t.width), t.width, target);
+      std::copy_n(t.x.f32() + i * image, image, target + t.width);
     });
   };
 }
 
-Kernel resizePositionGradient(const Operands& operands) {
-  return [resize = std::make_shared<ResizePositionOperands>(operands, true)] {
-    const int64_t n = resize->width;
-    float *dx = resize->position.f32(), *dy = resize->resized.f32();
-    accumulate(dy, dx, n);
-    forTaps(*resize, [&](int64_t source, int64_t target, float weight) {
-      addScaled(dx + source * n, weight, dy + target * n, dx + source * n, n);
+Kernel drop(const Operands& operands) {
+  return [t = PrependTokenOperands(operands, true)] {
+    const int64_t image = t.count * t.width;
+    parallelFor(t.batch, rowsPerPart(image), [&](int64_t i) {
+      std::copy_n(t.y.f32() + i * (image + t.width) + t.width, image, t.x.f32() + i * image);
+    });
+  };
+}
+
+Kernel addMaximum(const Operands& operands) {
+  return [t = AddTokenMaxOperands(operands)] {
+    const int64_t n = t.classes;
+    parallelFor(t.batch, rowsPerPart(t.count * n), [&](int64_t image) {
+      const float* x = t.x.f32() + image * t.count * n;
+      float* best = t.sum.f32() + image * n;
+      int32_t* at = t.at.i32() + image * n;
+      std::copy_n(x, n, best);
+      std::fill_n(at, n, 0);
+      for (int64_t token = 1; token < t.count; token++)
+        for (int64_t i = 0; i < n; i++) {
+          const float value = x[token * n + i];
+          if (!(value > best[i]) && !std::isnan(value)) continue;
+          best[i] = value;
+          at[i] = static_cast<int32_t>(token);
+        }
+      addScaled(t.y.f32() + image * n, t.scale, best, best, n);
+    });
+  };
+}
+
+Kernel addMaximumGradient(const Operands& operands) {
+  return [t = AddTokenMaxGradientOperands(operands)] {
+    const int64_t n = t.classes;
+    parallelFor(t.batch * t.count, rowsPerPart(n), [&](int64_t row) {
+      const float* dy = t.dy.f32() + row / t.count * n;
+      const int32_t* at = t.at.i32() + row / t.count * n;
+      for (int64_t i = 0; i < n; i++) t.dx.f32()[row * n + i] = at[i] == row % t.count ? t.scale * dy[i] : 0.0f;
     });
   };
 }
@@ -103,8 +117,10 @@ std::vector<Implementation> tokens() {
           {"tokensGradient", {}, split},
           {"selectToken", {"tokens"}, select},
           {"selectTokenGradient", {"tokens"}, place},
-          {"resizePosition", {"from", "to"}, resizePosition},
-          {"resizePositionGradient", {"from", "to"}, resizePositionGradient}};
+          {"prependToken", {}, prepend},
+          {"dropToken", {}, drop},
+          {"addTokenMax", {"scale"}, addMaximum},
+          {"addTokenMaxGradient", {"scale", "tokens"}, addMaximumGradient}};
 }
 
 }  // namespace autoprog::cpu

@@ -211,8 +211,8 @@ void Cuda::refuseWhileRecording(const char* what) const {
 const std::vector<Implementation>& Cuda::operations() const {
   static const std::vector<Implementation> all = [] {
     std::vector<Implementation> list;
-    for (const auto& group : {images(), erase(), mix(), patches(), tokens(), linear(), layerNorm(), attention(),
-                              keepScale(), crossEntropy(), optimizer(), add(), cast()})
+    for (const auto& group : {images(), erase(), mix(), patches(), tokens(), position(), linear(), layerNorm(),
+                              attention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
       list.insert(list.end(), group.begin(), group.end());
     return list;
   }();

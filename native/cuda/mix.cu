@@ -88,8 +88,54 @@ Kernel mixTargets(const Operands& operands) {
   };
 }
 
+// A thread takes four neighbours of a row, in one image.
+template <typename X, typename Y>
+__global__ void mixTokensKernel(const X* x, const int32_t* box, Y* y, MixSizes s, int64_t scale) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= s.count) return;
+  const int column = 4 * static_cast<int>(i % s.parts), rest = s.line - column, present = rest < 4 ? rest : 4;
+  const int64_t line = i / s.parts, image = line / s.height, row = line % s.height;
+  const int64_t own = line * s.line + column, other = ((s.batch - 1 - image) * s.height + row) * s.line + column;
+  const bool rowInside = row >= box[0] * scale && row < box[2] * scale;
+  const auto inside = [&](int k) {
+    const int pixel = (column + k) / s.channels;
+    return rowInside && pixel >= box[1] * scale && pixel < box[3] * scale;
+  };
+  if (s.byFour && s.channels % 4 == 0) {  // all four belong to one pixel
+    float values[4];
+    loadFour(x + (inside(0) ? other : own), values);
+    storeFour(y + own, values);
+  } else {
+    for (int k = 0; k < present; k++) y[own + k] = fromFloat<Y>(toFloat(x[(inside(k) ? other : own) + k]));
+  }
+}
+
+Kernel mixTokens(const Operands& operands) {
+  const MixTokensOperands o(operands);
+  const int64_t line = o.width * o.channels, parts = (line + 3) / 4;
+  const MixSizes sizes{static_cast<int>(o.height),
+                       static_cast<int>(line),
+                       static_cast<int>(o.channels),
+                       static_cast<int>(parts),
+                       o.batch,
+                       o.batch * o.height * parts,
+                       o.x.offset % 16 == 0 && o.y.offset % 16 == 0 && line % 4 == 0};
+  return withType(o.x.type, [&](auto from) {
+    return withType(o.y.type, [&](auto to) -> Kernel {
+      using X = typename decltype(from)::type;
+      using Y = typename decltype(to)::type;
+      return [=, stream = streamOf(operands)] {
+        launch("mixTokens", stream, {blocksFor(sizes.count, kThreads), kThreads}, mixTokensKernel<X, Y>,
+               pointer<X>(o.x), o.box.i32(), pointer<Y>(o.y), sizes, o.scale);
+      };
+    });
+  });
+}
+
 }  // namespace
 
-std::vector<Implementation> mix() { return {{"mixImages", {}, mixImages}, {"mixTargets", {}, mixTargets}}; }
+std::vector<Implementation> mix() {
+  return {{"mixImages", {}, mixImages}, {"mixTargets", {}, mixTargets}, {"mixTokens", {"scale"}, mixTokens}};
+}
 
 }  // namespace autoprog::cuda

@@ -1,4 +1,4 @@
-// Class token and position embedding: moves of memory, one thread per element.
+// Tokens joined, taken apart and searched: moves of memory, one thread per element.
 #include "cuda/elements.h"
 #include "cuda/engine.h"
 #include "cuda/operations.h"
@@ -54,54 +54,41 @@ __global__ void placeKernel(AnyPointer dy, AnyPointer dx, TokenSizes s) {
   dx.store(i, at < s.width ? dy.load(i / image * s.width + at) : 0.0f);
 }
 
-struct Grids {
-  int from, to, width;
-};
-
-// y (1 + to^2, D): one thread per element gathers its 16 samples.
-__global__ void resizeKernel(const float* x, float* y, const CubicTaps* taps, Grids g) {
-  const int64_t i = element();
-  if (i >= (static_cast<int64_t>(g.to) * g.to + 1) * g.width) return;
-  const int row = static_cast<int>(i / g.width), column = static_cast<int>(i % g.width);
-  if (row == 0) {
-    y[i] = x[i];
-    return;
-  }
-  const CubicTaps &down = taps[(row - 1) / g.to], &across = taps[(row - 1) % g.to];
-  float sum = 0;
-  for (int j = 0; j < 4; j++)
-    for (int k = 0; k < 4; k++)
-      sum += down.weights[j] * across.weights[k] *
-             x[(1 + static_cast<int64_t>(down.at[j]) * g.from + across.at[k]) * g.width + column];
-  y[i] = sum;
+// y (B, N + 1, D) from the tokens' own (B, 1, D), or one that all images share, and x (B, N, D).
+__global__ void prependKernel(AnyPointer x, AnyPointer token, AnyPointer y, TokenSizes s, bool shared) {
+  const int64_t i = element(), image = s.count * s.width, whole = image + s.width;
+  if (i >= s.batch * whole) return;
+  const int64_t index = i / whole, at = i % whole;
+  y.store(i, at < s.width ? token.load(shared ? at : index * s.width + at) : x.load(index * image + at - s.width));
 }
 
-// dx (1 + from^2, D) += …: one thread per element looks for the targets that it was a sample of, so that nothing has to
-// be added atomically.
-__global__ void resizeGradientKernel(const float* dy, float* dx, const CubicTaps* taps, Grids g) {
+__global__ void dropKernel(AnyPointer y, AnyPointer x, TokenSizes s) {
+  const int64_t i = element(), image = s.count * s.width;
+  if (i < s.batch * image) x.store(i, y.load(i / image * (image + s.width) + s.width + i % image));
+}
+
+// A thread searches one class of one image: its neighbours read the classes beside it.
+__global__ void addMaximumKernel(const float* y, const float* x, float* sum, int32_t* at, TokenSizes s, float scale) {
   const int64_t i = element();
-  if (i >= (static_cast<int64_t>(g.from) * g.from + 1) * g.width) return;
-  const int row = static_cast<int>(i / g.width), column = static_cast<int>(i % g.width);
-  if (row == 0) {
-    dx[i] += dy[i];
-    return;
+  if (i >= s.batch * s.width) return;
+  const float* column = x + i / s.width * s.count * s.width + i % s.width;
+  float best = column[0];
+  int32_t place = 0;
+  for (int64_t token = 1; token < s.count; token++) {
+    const float value = column[token * s.width];
+    if (!(value > best) && value == value) continue;
+    best = value;
+    place = static_cast<int32_t>(token);
   }
-  const int down = (row - 1) / g.from, across = (row - 1) % g.from;
-  float sum = 0;
-  for (int y = 0; y < g.to; y++) {
-    float vertical = 0;
-    for (int j = 0; j < 4; j++)
-      if (taps[y].at[j] == down) vertical += taps[y].weights[j];
-    if (vertical == 0.0f) continue;
-    for (int x = 0; x < g.to; x++) {
-      float horizontal = 0;
-      for (int k = 0; k < 4; k++)
-        if (taps[x].at[k] == across) horizontal += taps[x].weights[k];
-      if (horizontal != 0.0f)
-        sum += vertical * horizontal * dy[(1 + static_cast<int64_t>(y) * g.to + x) * g.width + column];
-    }
-  }
-  dx[i] += sum;
+  sum[i] = fmaf(scale, best, y[i]);
+  at[i] = place;
+}
+
+__global__ void addMaximumGradientKernel(const float* dy, const int32_t* at, AnyPointer dx, TokenSizes s, float scale) {
+  const int64_t i = element(), image = s.count * s.width;
+  if (i >= s.batch * image) return;
+  const int64_t from = i / image * s.width + i % s.width;
+  dx.store(i, at[from] == i % image / s.width ? scale * dy[from] : 0.0f);
 }
 
 Kernel join(const Operands& operands) {
@@ -135,18 +122,32 @@ Kernel place(const Operands& operands) {
   };
 }
 
-template <bool gradient>
-Kernel resize(const Operands& operands) {
-  const ResizePositionOperands o(operands, gradient);
-  return [position = o.position, resized = o.resized, taps = Table<CubicTaps>(operands, o.taps),
-          grids = Grids{static_cast<int>(o.from), static_cast<int>(o.to), static_cast<int>(o.width)},
-          stream = streamOf(operands)] {
-    if constexpr (gradient)
-      launch("resizePositionGradient", stream, {blocksFor(position.size(), kThreads), kThreads}, resizeGradientKernel,
-             resized.f32(), position.f32(), taps.data(), grids);
-    else
-      launch("resizePosition", stream, {blocksFor(resized.size(), kThreads), kThreads}, resizeKernel, position.f32(),
-             resized.f32(), taps.data(), grids);
+Kernel prepend(const Operands& operands) {
+  return [o = PrependTokenOperands(operands, false), stream = streamOf(operands)] {
+    launch("prependToken", stream, {blocksFor(o.y.size(), kThreads), kThreads}, prependKernel, AnyPointer(o.x),
+           AnyPointer(o.token), AnyPointer(o.y), TokenSizes{o.batch, o.count, o.width}, o.shared());
+  };
+}
+
+Kernel drop(const Operands& operands) {
+  return [o = PrependTokenOperands(operands, true), stream = streamOf(operands)] {
+    if (o.count == 0) return;
+    launch("dropToken", stream, {blocksFor(o.x.size(), kThreads), kThreads}, dropKernel, AnyPointer(o.y),
+           AnyPointer(o.x), TokenSizes{o.batch, o.count, o.width});
+  };
+}
+
+Kernel addMaximum(const Operands& operands) {
+  return [o = AddTokenMaxOperands(operands), stream = streamOf(operands)] {
+    launch("addTokenMax", stream, {blocksFor(o.sum.size(), kThreads), kThreads}, addMaximumKernel, o.y.f32(), o.x.f32(),
+           o.sum.f32(), o.at.i32(), TokenSizes{o.batch, o.count, o.classes}, o.scale);
+  };
+}
+
+Kernel addMaximumGradient(const Operands& operands) {
+  return [o = AddTokenMaxGradientOperands(operands), stream = streamOf(operands)] {
+    launch("addTokenMaxGradient", stream, {blocksFor(o.dx.size(), kThreads), kThreads}, addMaximumGradientKernel,
+           o.dy.f32(), o.at.i32(), AnyPointer(o.dx), TokenSizes{o.batch, o.count, o.classes}, o.scale);
   };
 }
 
@@ -157,8 +158,10 @@ std::vector<Implementation> tokens() {
           {"tokensGradient", {}, split},
           {"selectToken", {"tokens"}, select},
           {"selectTokenGradient", {"tokens"}, place},
-          {"resizePosition", {"from", "to"}, resize<false>},
-          {"resizePositionGradient", {"from", "to"}, resize<true>}};
+          {"prependToken", {}, prepend},
+          {"dropToken", {}, drop},
+          {"addTokenMax", {"scale"}, addMaximum},
+          {"addTokenMaxGradient", {"scale", "tokens"}, addMaximumGradient}};
 }
 
 }  // namespace autoprog::cuda

@@ -49,4 +49,24 @@ struct MixTargetsOperands {
   }
 };
 
+// mixTokens: x (B, H, W, C), box i32 (4: top, left, bottom, right) -> y (B, H, W, C): inside of the box, times scale,
+// the partner, image B - 1 - i; elsewhere x.
+struct MixTokensOperands {
+  View x, box, y;
+  int64_t batch, height, width, channels, scale;
+
+  explicit MixTokensOperands(const Operands& operands) {
+    operands.count(2, 1);
+    x = operands.inputs[0], box = operands.inputs[1], y = operands.outputs[0];
+    require(x.shape.size() == 4 && x.size() > 0, "SHAPE", "Expected a map [B, H, W, C] but received " + x.describe());
+    batch = x.shape[0], height = x.shape[1], width = x.shape[2], channels = x.shape[3];
+    require(width * channels < int64_t{1} << 31, "SHAPE", "Expected rows of less than 2^31 values");
+    scale = operands.attributes.integer("scale", 1, 1 << 12);
+    Operands::expectFloats(x, x.size(), "x");
+    Operands::expect(box, Type::i32, 4, "box");
+    Operands::expectFloats(y, x.size(), "y");
+    Operands::expectShape(y, x.shape, "y");
+  }
+};
+
 }  // namespace autoprog

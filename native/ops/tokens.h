@@ -44,47 +44,69 @@ struct SelectTokenOperands {
   }
 };
 
-// Bicubic weights with a = -0.75, half-pixel centres, edges repeated, no antialias: those of PyTorch's interpolate.
-struct CubicTaps {
-  int32_t at[4];
-  float weights[4];
-};
+// prependToken: x (B, N, D), token (D) or (B, 1, D) -> y (B, N + 1, D), the token before those of x.
+// dropToken: y (B, N + 1, D) -> x (B, N, D) (=), all tokens but the first.
+struct PrependTokenOperands {
+  View x, token, y;  // the token is empty where one is dropped
+  int64_t batch, count, width;
 
-// resizePosition: position (1 + from^2, D) -> resized (1 + to^2, D): the grid's rows, the class token's as it is.
-// resizePositionGradient: dresized -> dposition (+=).
-struct ResizePositionOperands {
-  View position, resized;  // or their gradients
-  int64_t from, to, width;
-  std::vector<CubicTaps> taps;  // (to)
-
-  ResizePositionOperands(const Operands& operands, bool gradient) {
-    operands.count(1, 1);
-    position = gradient ? operands.outputs[0] : operands.inputs[0];
-    resized = gradient ? operands.inputs[0] : operands.outputs[0];
-    from = operands.attributes.integer("from", 1, 1 << 12);
-    to = operands.attributes.integer("to", 1, 1 << 12);
-    width = position.last();
-    Operands::expect(position, Type::f32, (from * from + 1) * width, "position");
-    Operands::expect(resized, Type::f32, (to * to + 1) * width, "resized position");
-    fillTaps();
+  PrependTokenOperands(const Operands& operands, bool drop) {
+    operands.count(drop ? 1 : 2, 1);
+    x = drop ? operands.outputs[0] : operands.inputs[0];
+    y = drop ? operands.inputs[0] : operands.outputs[0];
+    require(y.shape.size() == 3 && y.size() > 0, "SHAPE", "Expected tokens [B, N + 1, D] but received " + y.describe());
+    batch = y.shape[0], count = y.shape[1] - 1, width = y.shape[2];
+    Operands::expectFloats(y, y.size(), "y");
+    Operands::expectFloats(x, batch * count * width, "x");
+    Operands::expectShape(x, {batch, count, width}, "x");
+    if (drop) return;
+    token = operands.inputs[1];
+    Operands::expectFloats(token, shared() ? width : batch * width, "the token");
   }
 
- private:
-  void fillTaps() {
-    constexpr double a = -0.75;
-    const auto near = [](double x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };       // |x| <= 1
-    const auto far = [](double x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };  // 1 < |x| < 2
-    for (int64_t i = 0; i < to; i++) {
-      const double source = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
-      const double floor = std::floor(source), t = source - floor;
-      CubicTaps tap{};
-      const double weights[4] = {far(t + 1), near(t), near(1 - t), far(2 - t)};
-      for (int64_t k = 0; k < 4; k++) {
-        tap.at[k] = static_cast<int32_t>(std::clamp<int64_t>(static_cast<int64_t>(floor) - 1 + k, 0, from - 1));
-        tap.weights[k] = static_cast<float>(weights[k]);
-      }
-      taps.push_back(tap);
-    }
+  // Whether all images have the same token.
+  bool shared() const { return token.size() == width; }
+};
+
+// addTokenMax: y (B, C), x (B, N, C) -> sum (B, C) = y + scale * maximum over the tokens, at i32 (B, C), the first
+// token that has it. A value that is no number counts as the largest.
+struct AddTokenMaxOperands {
+  View y, x, sum, at;
+  int64_t batch, count, classes;
+  float scale;
+
+  explicit AddTokenMaxOperands(const Operands& operands) {
+    operands.count(2, 2);
+    y = operands.inputs[0], x = operands.inputs[1];
+    sum = operands.outputs[0], at = operands.outputs[1];
+    scale = static_cast<float>(operands.attributes.number("scale"));
+    require(x.shape.size() == 3 && x.size() > 0 && x.shape[1] < int64_t{1} << 31, "SHAPE",
+            "Expected tokens [B, N, C] but received " + x.describe());
+    batch = x.shape[0], count = x.shape[1], classes = x.shape[2];
+    Operands::expect(x, Type::f32, x.size(), "tokens");
+    Operands::expect(y, Type::f32, batch * classes, "y");
+    Operands::expect(sum, Type::f32, batch * classes, "the sum");
+    Operands::expect(at, Type::i32, batch * classes, "the places of the maxima");
+  }
+};
+
+// addTokenMaxGradient: dy (B, C), at (B, C) -> dx (B, N, C) (=): scale dy at the maxima, 0 elsewhere.
+struct AddTokenMaxGradientOperands {
+  View dy, at, dx;
+  int64_t batch, count, classes;
+  float scale;
+
+  explicit AddTokenMaxGradientOperands(const Operands& operands) {
+    operands.count(2, 1);
+    dy = operands.inputs[0], at = operands.inputs[1], dx = operands.outputs[0];
+    scale = static_cast<float>(operands.attributes.number("scale"));
+    count = operands.attributes.integer("tokens", 1);
+    require(dx.shape.size() == 3 && dx.size() > 0 && dx.shape[1] == count, "SHAPE",
+            "Expected tokens [B, " + std::to_string(count) + ", C] but received " + dx.describe());
+    batch = dx.shape[0], classes = dx.shape[2];
+    Operands::expectFloats(dx, dx.size(), "the gradient of the tokens");
+    Operands::expect(dy, Type::f32, batch * classes, "dy");
+    Operands::expect(at, Type::i32, batch * classes, "the places of the maxima");
   }
 };
 

@@ -6,12 +6,14 @@ import type { Graph } from '../../lib/graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph } from '../../lib/graph/graph.js'
 import { lowerPrecision } from '../../lib/graph/precision.js'
 import type { Tensor } from '../../lib/graph/tensor.js'
+import { addon } from '../../lib/native.js'
 import {
   cast,
   eraseImages,
   linear,
   mixImages,
   mixTargets,
+  mixTokens,
   normalizeImages,
   oneHot,
   patches,
@@ -19,6 +21,7 @@ import {
 import { mixValues } from '../../lib/training/mixing.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson, goldenTensors, relativeError } from '../golden.js'
+import type { OpCase } from './harness.js'
 import { randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
@@ -139,6 +142,75 @@ test('mixTargets mixes rows by their share alone', async () => {
   }
 })
 
+/** From the definition: inside of the box, times `scale`, the partner's values. */
+function mixedTokens(x: Float32Array, shape: readonly number[], box: readonly number[], scale: number): Float32Array {
+  const [batch, height, width, channels] = shape as [number, number, number, number]
+  const [top, left, bottom, right] = box.map((edge) => edge * scale) as [number, number, number, number]
+  const size = height * width * channels
+  return x.map((value, index) => {
+    const row = Math.floor((index % size) / (width * channels))
+    const column = Math.floor(index / channels) % width
+    const inside = row >= top && row < bottom && column >= left && column < right
+    return inside ? x[(batch - 1 - Math.floor(index / size)) * size + (index % size)]! : value
+  })
+}
+
+describe('mixTokens', () => {
+  const boxes = {
+    nothing: [0, 0, 0, 0],
+    everything: [0, 0, 99, 99],
+    inside: [1, 0, 2, 2],
+    'one column': [0, 2, 3, 3],
+    'beyond the map': [-5, 2, 2 ** 30, 2 ** 31 - 1],
+    'beyond the map at the other end': [-(2 ** 31), -3, 2, 2],
+    'turned around': [2, 2, 1, 1],
+    outside: [50, 1, 60, 2],
+  }
+  const shapes = [
+    [4, 6, 7, 3],
+    [3, 5, 6, 8], // an odd batch: the middle image is its own partner
+    [2, 4, 8, 2], // rows moved by four values, pixels not
+    [1, 3, 3, 1],
+  ]
+  const mixCase = (shape: readonly number[], box: readonly number[], scale: number, times = 1): OpCase => ({
+    name: 'mixTokens',
+    inputs: { x: { shape, values: randomValues(shape, 5) } },
+    constants: { box: { shape: [4], values: Int32Array.from(box) } },
+    build: (graph, inputs) => {
+      let y = inputs.x!
+      for (let i = 0; i < times; i++) y = mixTokens(graph, y, inputs.box!, scale)
+      return { y }
+    },
+  })
+  for (const [name, box] of Object.entries(boxes))
+    test(`${name}: follows its definition, is its own inverse and its own gradient`, async () => {
+      for (const shape of shapes)
+        for (const scale of [1, 2]) {
+          const dy = randomValues(shape, 6)
+          const { outputs, gradients } = await runCase(device, mixCase(shape, box, scale), { y: dy })
+          assert.deepEqual(outputs.y, mixedTokens(randomValues(shape, 5), shape, box, scale), `${shape}`)
+          assert.deepEqual(gradients.x, mixedTokens(dy, shape, box, scale), `gradient, ${shape}`)
+          const twice = await runCase(device, mixCase(shape, box, scale, 2))
+          assert.deepEqual(twice.outputs.y, randomValues(shape, 5))
+        }
+    })
+
+  test('micro-batches hold pairs, so that the batch is mixed as a whole', async () => {
+    const [batch, microBatch, rest] = [8, 4, [4, 5, 3]]
+    const x = randomValues([batch, ...rest], 7)
+    const graph = createGraph()
+    const box = addInput(graph, 'box', [4], 'i32', false)
+    const y = mixTokens(graph, addInput(graph, 'x', [microBatch, ...rest], 'f32'), box, 2)
+    addOutput(graph, 'y', y, true)
+    const session = addon().createSession(device.handle, [0, 0])
+    const program = await addon().createProgram(session, compile(graph, batch, microBatch))
+    const results = await addon().runProgram(program, { x, box: Int32Array.of(0, 1, 1, 2) })
+    addon().closeProgram(program)
+    addon().closeSession(session)
+    assert.deepEqual(results.y, mixedTokens(x, [batch, ...rest], [0, 1, 1, 2], 2))
+  })
+})
+
 test('shapes that do not fit are named', () => {
   const graph = createGraph()
   const images = addTensor(graph, 'images', [2, 4, 4, 3])
@@ -146,6 +218,12 @@ test('shapes that do not fit are named', () => {
   assert.throws(() => mixImages(graph, images, mix), /mixImages: Expected shape \[6\] for mix but received \[5\]/)
   assert.throws(() => mixTargets(graph, addTensor(graph, 't', [2, 3]), mix), /mixTargets: Expected shape \[6\]/)
   assert.throws(() => mixImages(graph, addTensor(graph, 'i', [2, 4, 4]), mix), /\[batch, height, width, channels\]/)
+  const box = addTensor(graph, 'box', [4], { type: 'i32' })
+  assert.throws(
+    () => mixTokens(graph, images, mix, 2),
+    /mixTokens: Expected shape \[4\] for the box but received \[5\]/,
+  )
+  assert.throws(() => mixTokens(graph, mix, box, 2), /mixTokens: .*\[batch, height, width, channels\]/)
   assert.throws(
     () => eraseImages(graph, images, mix, mix, mix),
     /eraseImages: Expected shape \[2, 4\] for boxes but received \[5\]/,

@@ -3,12 +3,16 @@ import { after, describe, test } from 'node:test'
 import type { Graph } from '../../lib/graph/graph.js'
 import type { Tensor } from '../../lib/graph/tensor.js'
 import {
+  addPosition,
+  addTokenMax,
   attention,
   classAttention,
   layerNorm,
   linear,
   linearGelu,
+  mixTokens,
   patches,
+  prependToken,
   residualNorm,
   selectToken,
   tokens,
@@ -51,6 +55,29 @@ const cases: OpCase[] = [
       const query = linear(graph, selectToken(graph, x!), q!)
       return { y: classAttention(graph, query, linear(graph, x!, kv!), 2) }
     },
+  },
+  {
+    name: 'tokens before others, positions and a maximum',
+    inputs: {
+      x: activation(3, 6, 8),
+      ...{ embed: parameter(12, 8), position: parameter(6, 12), token: parameter(1, 1, 12) },
+      ...{ inner: parameter(12, 12), head: parameter(5, 12) },
+    },
+    build: (graph, t) => {
+      const positioned = addPosition(graph, linear(graph, t.x!, t.embed!), t.position!)
+      const first = prependToken(graph, positioned, t.token!)
+      const y = linear(graph, first, t.inner!)
+      const second = linear(graph, prependToken(graph, y, linear(graph, selectToken(graph, y), t.inner!)), t.head!)
+      return { y: addTokenMax(graph, linear(graph, selectToken(graph, y), t.head!), second, 0.5) }
+    },
+  },
+  {
+    name: 'maps with a box of their partners',
+    inputs: { x: activation(4, 5, 6, 8), weight: parameter(10, 8), head: parameter(3, 10) },
+    constants: { box: { shape: [4], values: Int32Array.of(0, 1, 2, 3) } },
+    build: (graph, { x, weight, head, box }) => ({
+      y: linear(graph, mixTokens(graph, linear(graph, x!, weight!), box!, 2), head!),
+    }),
   },
   {
     name: 'an MLP with its norms',

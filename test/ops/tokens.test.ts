@@ -1,42 +1,17 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { linear, patches, resizePosition, selectToken, tokens } from '../../lib/ops/index.js'
+import { addTensor, createGraph } from '../../lib/graph/graph.js'
+import { addTokenMax, linear, patches, prependToken, resizePosition, selectToken, tokens } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { caseOf, goldenCases } from './golden-cases.js'
+import type { OpCase } from './harness.js'
 import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
 after(() => device.close())
 
 describe('tokens', async () => {
-  for (const golden of await goldenCases('resize_bicubic', [])) {
-    const [, from, , width] = golden.facts.inputs.x as [number, number, number, number]
-    const to = Number(golden.facts.attributes.to)
-    // The grid's rows follow a class token's row, which must pass unchanged.
-    const before = randomValues([width], 9)
-    const withRow = (values: ArrayLike<number>, row: ArrayLike<number>) =>
-      Float32Array.from([...Array.from(row), ...Array.from(values)])
-    test(golden.facts.name, async () => {
-      const position = {
-        shape: [1, 1 + from ** 2, width],
-        values: withRow(golden.inputs.x!.values, before),
-        parameter: true,
-      }
-      const { outputs, gradients } = await runCase(
-        device,
-        {
-          name: 'resizePosition',
-          inputs: { position },
-          build: (graph, inputs) => ({ y: resizePosition(graph, inputs.position!, from, to) }),
-        },
-        { y: withRow(golden.wanted.dy, before) },
-      )
-      assertClose(outputs.y!, withRow(golden.wanted.y, before), 1e-5, 'y')
-      assertClose(gradients.position!, withRow(golden.wanted.gradients.get('x')!, before), 1e-5, 'gradient')
-      if (from === to) assert.deepEqual(outputs.y, position.values)
-    })
-  }
   test('patch embedding against a convolution of kernel 8, stride 8', async () => {
     const golden = (await goldenCases('convolution', ['weight', 'bias'])).find(
       ({ facts }) => facts.attributes.kernel === 8,
@@ -56,8 +31,133 @@ describe('tokens', async () => {
         position: { shape: [1, 10, 7], values: randomValues([1, 10, 7], 3), parameter: true },
       },
       build: (graph, inputs) => {
-        const y = tokens(graph, inputs.patches!, inputs.classToken!, resizePosition(graph, inputs.position!, 3, 2))
+        const y = tokens(graph, inputs.patches!, inputs.classToken!, resizePosition(graph, inputs.position!, 3, 2, 1))
         return { y, first: selectToken(graph, y) }
       },
     }))
+  test('finite differences of a position that is a parameter itself', () =>
+    checkGradients(device, {
+      name: 'tokens',
+      inputs: {
+        patches: { shape: [2, 4, 5], values: randomValues([2, 4, 5], 1) },
+        classToken: { shape: [1, 1, 5], values: randomValues([5], 2), parameter: true },
+        position: { shape: [5, 5], values: randomValues([5, 5], 3), parameter: true },
+      },
+      build: (graph, inputs) => ({ y: tokens(graph, inputs.patches!, inputs.classToken!, inputs.position!) }),
+    }))
+})
+
+describe('prependToken', () => {
+  for (const [batch, count, width] of [
+    [3, 4, 7],
+    [1, 5, 3],
+    [2, 1, 1],
+  ] as const) {
+    const x = { shape: [batch, count, width], values: randomValues([batch, count, width], 1) }
+    for (const shared of [true, false])
+      test(`${x.shape}, ${shared ? 'one token for all' : 'a token an image'}`, async () => {
+        const shape = [shared ? 1 : batch, 1, width]
+        const token = { shape, values: randomValues(shape, 2), parameter: shared }
+        const opCase: OpCase = {
+          name: 'prependToken',
+          inputs: { x, token },
+          build: (graph, inputs) => ({ y: prependToken(graph, inputs.x!, inputs.token!) }),
+        }
+        const dy = randomValues([batch, count + 1, width], 3)
+        const { outputs, gradients } = await runCase(device, opCase, { y: dy })
+        const image = count * width
+        const wanted = Array.from({ length: batch }, (_, i) => [
+          ...(shared ? token.values : token.values.slice(i * width, (i + 1) * width)),
+          ...x.values.slice(i * image, (i + 1) * image),
+        ]).flat()
+        assert.deepEqual([...outputs.y!], wanted)
+        const parts = Array.from({ length: batch }, (_, i) => [
+          ...dy.slice(i * (image + width), (i + 1) * (image + width)),
+        ])
+        assert.deepEqual(
+          [...gradients.x!],
+          parts.flatMap((part) => part.slice(width)),
+        )
+        const firsts = parts.map((part) => part.slice(0, width))
+        if (!shared) assert.deepEqual([...gradients.token!], firsts.flat())
+        else
+          assertClose(
+            gradients.token!,
+            firsts.reduce((sum, part) => sum.map((value, i) => value + part[i]!)),
+            1e-6,
+            'gradient of the token',
+          )
+      })
+  }
+  test('a token of its own that comes from another op, used twice', () =>
+    checkGradients(device, {
+      name: 'prependToken',
+      inputs: {
+        x: { shape: [3, 5, 4], values: randomValues([3, 5, 4], 4) },
+        weight: { shape: [4, 4], values: randomValues([4, 4], 5), parameter: true },
+      },
+      build: (graph, { x, weight }) => {
+        const token = linear(graph, selectToken(graph, x!), weight!)
+        return { y: prependToken(graph, prependToken(graph, x!, token), token) }
+      },
+    }))
+  test('shapes that do not fit are named', () => {
+    const graph = createGraph()
+    const x = addTensor(graph, 'x', [3, 5, 4])
+    assert.throws(
+      () => prependToken(graph, x, addTensor(graph, 'token', [2, 1, 4])),
+      /prependToken: Expected shape \[3, 1, 4\] for the token but received \[2, 1, 4\]/,
+    )
+    assert.throws(
+      () => prependToken(graph, addTensor(graph, 'y', [5, 4]), x),
+      /\[batch, tokens, width\] for the tokens/,
+    )
+  })
+})
+
+describe('addTokenMax', async () => {
+  for (const golden of await goldenCases('token_max', []))
+    test(golden.facts.name, () => {
+      const shape = [golden.facts.inputs.x![0]!, golden.facts.inputs.x![2]!]
+      return checkGolden(
+        device,
+        {
+          ...caseOf(golden, (graph, { x, zeros }) => ({ y: addTokenMax(graph, zeros!, x!, 1) })),
+          constants: { zeros: { shape, values: new Float32Array(shape[0]! * shape[1]!) } },
+        },
+        golden.wanted,
+      )
+    })
+  // Steps of 0.05 between the values: differences along a direction never change which is the largest.
+  for (const [batch, count, classes] of [
+    [3, 5, 7],
+    [1, 1, 3],
+    [2, 17, 10],
+  ] as const)
+    test(`finite differences, ${batch} x ${count} x ${classes}`, () =>
+      checkGradients(device, {
+        name: 'addTokenMax',
+        inputs: {
+          y: { shape: [batch, classes], values: randomValues([batch, classes], 6) },
+          x: {
+            shape: [batch, count, classes],
+            values: Float32Array.from({ length: batch * count * classes }, (_, i) => ((i * 149) % 349) / 20 - 8),
+          },
+        },
+        build: (graph, { x, y }) => ({ y: addTokenMax(graph, y!, x!, 0.5) }),
+      }))
+  test('of equal values the first token has the gradient; what is not a number is the largest', async () => {
+    const opCase: OpCase = {
+      name: 'addTokenMax',
+      inputs: {
+        y: { shape: [1, 3], values: Float32Array.of(10, 20, 30) },
+        x: { shape: [1, 3, 3], values: Float32Array.of(1, 5, 2, /**/ 4, 5, Number.NaN, /**/ 4, 5, 9) },
+      },
+      build: (graph, { x, y }) => ({ y: addTokenMax(graph, y!, x!, 2) }),
+    }
+    const { outputs, gradients } = await runCase(device, opCase, { y: Float32Array.of(1, 2, 3) })
+    assert.deepEqual([...outputs.y!], [18, 30, Number.NaN])
+    assert.deepEqual([...gradients.y!], [1, 2, 3])
+    assert.deepEqual([...gradients.x!], [0, 4, 0, /**/ 2, 0, 6, /**/ 0, 0, 0])
+  })
 })

@@ -38,14 +38,19 @@ const bytesOf = (tensor: Tensor) => sizeOf(tensor) * elementBytes[tensor.type]
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)
 
 /** An op's kernels by its operands. An op without an entry is an error, so that nothing is left out in silence. */
-type Kernels = (op: string, inputs: readonly Tensor[], outputs: readonly Tensor[]) => Kernel[]
+type Kernels = (
+  op: string,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  attributes: ProgramDescription['nodes'][number]['attributes'],
+) => Kernel[]
 
 /** One kernel that moves every operand once. */
-const moves: Kernels = (op, inputs, outputs) => [
+const moves = (op: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): Kernel[] => [
   { name: op, flops: 0, bytes: sum([...inputs, ...outputs].map(bytesOf)) },
 ]
 /** The same, and its partial sums added up by a second one, whose memory is little. */
-const movesAndSums: Kernels = (op, inputs, outputs) => [
+const movesAndSums = (op: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): Kernel[] => [
   ...moves(op, inputs, outputs),
   { name: `${op} sums`, flops: 0, bytes: 0 },
 ]
@@ -67,11 +72,12 @@ const attentionSizes = (kv: Tensor, y: Tensor) => {
 }
 
 const kernelsOf: Readonly<Record<string, Kernels>> = {
-  ...{ images: moves, eraseImages: moves, mixImages: moves, mixTargets: moves },
+  ...{ images: moves, eraseImages: moves, mixImages: moves, mixTargets: moves, mixTokens: moves },
   ...{ patches: moves, tokens: moves, selectToken: moves, selectTokenGradient: moves, add: moves },
   ...{ cast: moves, oneHot: moves, counts: moves, zero: moves, keepScale: moves, keepBranch: moves, lossScale: moves },
   ...{ layerNorm: moves, residualNorm: moves, geluGradient: moves, resizePosition: moves, patchesGradient: moves },
-  resizePositionGradient: moves,
+  ...{ resizePositionGradient: moves, addPosition: moves, sumImages: moves, prependToken: moves, dropToken: moves },
+  ...{ addTokenMax: moves, addTokenMaxGradient: moves },
   crossEntropy: movesAndSums,
   gradientNorm: movesAndSums,
   tokensGradient: movesAndSums,
@@ -106,6 +112,22 @@ const kernelsOf: Readonly<Record<string, Kernels>> = {
   classAttention: (op, inputs, outputs) => attentionKernels(op, inputs, outputs, inputs.at(-1)!, outputs[0]!),
   attentionGradient: (op, inputs, outputs) => attentionGradientKernels(op, inputs, outputs),
   classAttentionGradient: (op, inputs, outputs) => attentionGradientKernels(op, inputs, outputs),
+  // Each probability weighs the values of a head once; backward once more for either gradient.
+  outlookAttention: (op, [values, scores], [y, probabilities], { heads }) => [
+    { name: `${op} probabilities`, flops: 0, bytes: sum([scores!, probabilities!].map(bytesOf)) },
+    {
+      name: op,
+      flops: 2 * sizeOf(scores!) * (values!.shape[3]! / Number(heads)),
+      bytes: sum([values!, probabilities!, y!].map(bytesOf)),
+    },
+  ],
+  outlookAttentionGradient: (op, [dy, values, probabilities], [dvalues, dscores], { heads }) => {
+    const flops = 2 * sizeOf(probabilities!) * (values!.shape[3]! / Number(heads))
+    return [
+      { name: `${op} of values`, flops, bytes: sum([dy!, probabilities!, dvalues!].map(bytesOf)) },
+      { name: `${op} of scores`, flops, bytes: sum([dy!, values!, probabilities!, dscores!].map(bytesOf)) },
+    ]
+  },
   // Weights, moments and averages are read and written, gradients read; the first kernel prepares a few numbers.
   adamw: (op, inputs, outputs) => [
     { name: `${op} constants`, flops: 0, bytes: 0 },
@@ -154,11 +176,11 @@ function describe(name: string, batch: number, precision: Precision, resolution:
 export function roofline(program: ProgramDescription, gpu: keyof typeof gpus, precision: Precision) {
   const { low, full, bandwidth } = gpus[gpu]
   const rows = new Map<string, { launches: number; flops: number; bytes: number; seconds: number }>()
-  for (const { op, inputs, outputs } of program.nodes) {
+  for (const { op, inputs, outputs, attributes } of program.nodes) {
     const kernels = kernelsOf[op]
     if (kernels === undefined) throw new Error(`The roofline does not know the op ${op}`)
     const tensors = (indices: readonly number[]) => indices.map((index) => program.tensors[index]!)
-    for (const { name, flops, bytes } of kernels(op, tensors(inputs), tensors(outputs))) {
+    for (const { name, flops, bytes } of kernels(op, tensors(inputs), tensors(outputs), attributes)) {
       const row = rows.get(name) ?? { launches: 0, flops: 0, bytes: 0, seconds: 0 }
       row.launches++
       row.flops += flops

@@ -212,7 +212,7 @@ const std::vector<Implementation>& Cuda::operations() const {
   static const std::vector<Implementation> all = [] {
     std::vector<Implementation> list;
     for (const auto& group : {images(), erase(), mix(), patches(), tokens(), position(), linear(), layerNorm(),
-                              attention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
+                              attention(), outlookAttention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
       list.insert(list.end(), group.begin(), group.end());
     return list;
   }();

@@ -11,6 +11,7 @@ import {
   linear,
   linearGelu,
   mixTokens,
+  outlookAttention,
   patches,
   prependToken,
   residualNorm,
@@ -41,6 +42,23 @@ const attentionCase = (batch: number, count: number, heads: number, size: number
   build: (graph, { x, qkv }) => ({ y: attention(graph, linear(graph, x!, qkv!), heads) }),
 })
 
+const outlookCase = (batch: number, extent: number, heads: number, size: number, stride: number): OpCase => {
+  const windows = Math.ceil(extent / stride)
+  return {
+    name: `outlook attention, ${extent} x ${extent}, ${heads} heads of ${size}, stride ${stride}`,
+    inputs: {
+      x: activation(batch, extent, extent, 8),
+      pooled: activation(batch, windows, windows, 8),
+      ...{ values: parameter(heads * size, 8), scores: parameter(heads * 81, 8) },
+    },
+    build: (graph, { x, pooled, values, scores }) => ({
+      y: outlookAttention(graph, linear(graph, x!, values!), linear(graph, pooled!, scores!), {
+        ...{ heads, kernel: 3, stride, padding: 1 },
+      }),
+    }),
+  }
+}
+
 const cases: OpCase[] = [
   attentionCase(2, 1, 1, 32),
   attentionCase(2, 5, 2, 64),
@@ -56,6 +74,8 @@ const cases: OpCase[] = [
       return { y: classAttention(graph, query, linear(graph, x!, kv!), 2) }
     },
   },
+  outlookCase(2, 7, 2, 32, 2),
+  outlookCase(1, 4, 3, 5, 1), // heads that are moved value by value
   {
     name: 'tokens before others, positions and a maximum',
     inputs: {

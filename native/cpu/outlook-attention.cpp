@@ -1,7 +1,10 @@
-// Outlook attention (VOLO: Yuan et al., 2021), one head of one image at a time, so that no two threads write to one
-// place. The rows of values that a window covers are gathered into the thread's own cache, zeros where it reaches
-// beyond the map, weighted by one small product, and added where they belong: unfold and fold of a window at a time, so
-// that nothing larger than a window is ever stored unfolded.
+// Outlook attention (VOLO: Yuan et al., 2021). The rows of values that a window covers are gathered into the thread's
+// own cache, zeros where it reaches beyond the map, weighted head by head in small products, and added where they
+// belong: unfold and fold of a window at a time, so that nothing larger than a window is ever stored unfolded. A part
+// is a band of a map's rows, so that no two threads write to one place: of a window across its edge it computes only
+// the rows of outputs that lie in the band and, backward, also the columns of inputs. All heads of a window follow each
+// other since their scores and values lie side by side: a head at a time took twice as long once the maps exceeded the
+// cache.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/outlook-attention.cpp"
 #include <hwy/foreach_target.h>
@@ -14,15 +17,20 @@
 #define AUTOPROG_CPU_OUTLOOK_ATTENTION_TYPES_
 namespace autoprog::cpu {
 
-// One head of one image. Its values within a map lie `channels` apart; its scores within those of a window lie
-// `scoreStride` apart from the next window's.
+// The windows of one image; `rows` and `columns` count them.
 struct Outlook {
-  int64_t height, width, rows, columns;  // of the map, and of windows
-  int64_t kernel, stride, padding;
-  int64_t size, channels, scoreStride;
+  int64_t height, width, channels;
+  int64_t rows, columns;
+  int64_t heads, kernel, stride, padding;
   float scale;
 
   int64_t area() const { return kernel * kernel; }
+  int64_t size() const { return channels / heads; }
+};
+
+// Rows of a map.
+struct Band {
+  int64_t begin, end;
 };
 
 }  // namespace autoprog::cpu
@@ -31,14 +39,28 @@ struct Outlook {
 HWY_BEFORE_NAMESPACE();
 namespace autoprog::cpu::HWY_NAMESPACE {
 
-// Calls body(place, position) for the places of a window in turn; the position within the map is -1 beyond it.
+// Calls body(place, position) for places [first, end) of a window; the position within the map is -1 beyond it.
 template <typename Body>
-HWY_INLINE void forPlaces(const Outlook& o, int64_t row, int64_t column, Body body) {
+HWY_INLINE void forPlaces(const Outlook& o, int64_t row, int64_t column, int64_t first, int64_t end, Body body) {
   const int64_t top = row * o.stride - o.padding, left = column * o.stride - o.padding;
-  int64_t place = 0;
-  for (int64_t y = top; y < top + o.kernel; y++)
-    for (int64_t x = left; x < left + o.kernel; x++, place++)
-      body(place, y >= 0 && y < o.height && x >= 0 && x < o.width ? y * o.width + x : -1);
+  for (int64_t place = first; place < end; place++) {
+    const int64_t y = top + place / o.kernel, x = left + place % o.kernel;
+    body(place, y >= 0 && y < o.height && x >= 0 && x < o.width ? y * o.width + x : -1);
+  }
+}
+
+// Calls body(row, column, first, end) for all windows that reach into a band, with the places that lie in it. Those
+// beyond the map count to its first and last row.
+template <typename Body>
+HWY_INLINE void forWindows(const Outlook& o, Band band, Body body) {
+  const int64_t lowest = band.begin == 0 ? -o.padding : band.begin;
+  const int64_t highest = band.end == o.height ? o.height + o.kernel : band.end;
+  for (int64_t row = 0; row < o.rows; row++) {
+    const int64_t top = row * o.stride - o.padding;
+    const int64_t first = HWY_MAX(lowest - top, 0) * o.kernel, end = HWY_MIN(highest - top, o.kernel) * o.kernel;
+    if (first >= end) continue;
+    for (int64_t column = 0; column < o.columns; column++) body(row, column, first, end);
+  }
 }
 
 HWY_INLINE void copyRow(const float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t n) {
@@ -61,51 +83,41 @@ HWY_INLINE void clearRow(float* row, int64_t n) {
   for (int64_t i = 0; i < n; i++) row[i] = 0.0f;
 }
 
-// window (area, size) = the map's rows, zero beyond it.
+// window (area, channels) = the map's rows, zero beyond it.
 HWY_INLINE void unfold(const Outlook& o, int64_t row, int64_t column, const float* map, float* window) {
-  forPlaces(o, row, column, [&](int64_t place, int64_t position) HWY_ATTR {
-    float* target = window + place * o.size;
+  forPlaces(o, row, column, 0, o.area(), [&](int64_t place, int64_t position) HWY_ATTR {
     if (position >= 0)
-      copyRow(map + position * o.channels, target, o.size);
+      copyRow(map + position * o.channels, window + place * o.channels, o.channels);
     else
-      clearRow(target, o.size);
+      clearRow(window + place * o.channels, o.channels);
   });
 }
 
-// window (size, padded) = the same transposed, zero in the padding.
-HWY_INLINE void unfoldTransposed(const Outlook& o, int64_t row, int64_t column, const float* map, int64_t padded,
-                                 float* window) {
-  forPlaces(o, row, column, [&](int64_t place, int64_t position) HWY_ATTR {
-    if (position >= 0)
-      for (int64_t e = 0; e < o.size; e++) window[e * padded + place] = map[position * o.channels + e];
-    else
-      for (int64_t e = 0; e < o.size; e++) window[e * padded + place] = 0.0f;
+// map += places [first, end) of window.
+HWY_INLINE void fold(const Outlook& o, int64_t row, int64_t column, int64_t first, int64_t end, const float* window,
+                     float* map) {
+  forPlaces(o, row, column, first, end, [&](int64_t place, int64_t position) HWY_ATTR {
+    if (position >= 0) addRow(window + place * o.channels, map + position * o.channels, o.channels);
   });
 }
 
-// map += window.
-HWY_INLINE void fold(const Outlook& o, int64_t row, int64_t column, const float* window, float* map) {
-  forPlaces(o, row, column, [&](int64_t place, int64_t position) HWY_ATTR {
-    if (position >= 0) addRow(window + place * o.size, map + position * o.channels, o.size);
-  });
-}
-
-HWY_INLINE void clear(const Outlook& o, float* map) {
-  for (int64_t i = 0; i < o.height * o.width; i++) clearRow(map + i * o.channels, o.size);
+HWY_INLINE void clear(const Outlook& o, Band band, float* map) {
+  clearRow(map + band.begin * o.width * o.channels, (band.end - band.begin) * o.width * o.channels);
 }
 
 // The lanes of the vector that begins at value j of n.
 HWY_INLINE auto lanesFrom(int64_t j, int64_t n) { return hn::FirstN(Floats(), static_cast<size_t>(n - j)); }
 
-// probabilities (area, area) = softmax(scale * scores), by rows.
-HWY_INLINE void softmax(const float* HWY_RESTRICT scores, float scale, int64_t area,
-                        float* HWY_RESTRICT probabilities) {
+// probabilities = softmax(scale * scores) for rows [first, end) of an area x area matrix, and once more with padded
+// rows: what has been stored by whole vectors can be read again at once.
+HWY_INLINE void softmax(const float* HWY_RESTRICT scores, float scale, int64_t area, int64_t first, int64_t end,
+                        float* HWY_RESTRICT probabilities, float* HWY_RESTRICT copy, int64_t padded) {
   const Floats d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto factor = hn::Set(d, scale), lowest = hn::Set(d, -3.4e38f);
-  for (int64_t i = 0; i < area; i++) {
+  for (int64_t i = first; i < end; i++) {
     const float* x = scores + i * area;
-    float* y = probabilities + i * area;
+    float* y = copy + i * padded;
     auto best = lowest, sum = hn::Zero(d);
     for (int64_t j = 0; j < area; j += lanes) {
       const auto mask = lanesFrom(j, area);
@@ -117,23 +129,44 @@ HWY_INLINE void softmax(const float* HWY_RESTRICT scores, float scale, int64_t a
       const auto shifted = hn::Mul(hn::Sub(hn::MaskedLoad(mask, d, x + j), best), factor);
       const auto value = hn::IfThenElseZero(mask, hn::Exp(d, shifted));
       sum = hn::Add(sum, value);
-      hn::BlendedStore(value, mask, d, y + j);
+      hn::StoreU(value, d, y + j);
     }
     const auto inverse = hn::Div(hn::Set(d, 1.0f), hn::SumOfLanes(d, sum));
     for (int64_t j = 0; j < area; j += lanes) {
-      const auto mask = lanesFrom(j, area);
-      hn::BlendedStore(hn::Mul(hn::MaskedLoad(mask, d, y + j), inverse), mask, d, y + j);
+      const auto value = hn::Mul(hn::LoadU(d, y + j), inverse);
+      hn::StoreU(value, d, y + j);
+      hn::BlendedStore(value, lanesFrom(j, area), d, probabilities + i * area + j);
     }
   }
 }
 
-// dscores (area, area) = scale p (slope - sum_j p_j slope_j), by rows; the slopes' rows are padded.
+// slopes (area, padded) = a b^T for rows [first, end) of a (area, size) and all of b (area, size).
+HWY_INLINE void dotProducts(const Outlook& o, int64_t first, int64_t end, const float* HWY_RESTRICT a,
+                            const float* HWY_RESTRICT b, float* HWY_RESTRICT slopes, int64_t padded) {
+  const Floats d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), size = o.size();
+  for (int64_t i = first; i < end; i++)
+    for (int64_t j = 0; j < o.area(); j++) {
+      const float *left = a + i * o.channels, *right = b + j * o.channels;
+      auto sum = hn::Zero(d);
+      int64_t e = 0;
+      for (; e + lanes <= size; e += lanes) sum = hn::MulAdd(hn::LoadU(d, left + e), hn::LoadU(d, right + e), sum);
+      if (e < size) {
+        const auto mask = lanesFrom(e, size);
+        sum = hn::MulAdd(hn::MaskedLoad(mask, d, left + e), hn::MaskedLoad(mask, d, right + e), sum);
+      }
+      slopes[i * padded + j] = hn::GetLane(hn::SumOfLanes(d, sum));
+    }
+}
+
+// dscores = scale p (slope - sum_j p_j slope_j) for rows [first, end) of an area x area matrix; the slopes' are padded.
 HWY_INLINE void softmaxGradient(const float* HWY_RESTRICT probabilities, const float* HWY_RESTRICT slopes,
-                                int64_t padded, float scale, int64_t area, float* HWY_RESTRICT dscores) {
+                                int64_t padded, float scale, int64_t area, int64_t first, int64_t end,
+                                float* HWY_RESTRICT dscores) {
   const Floats d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto factor = hn::Set(d, scale);
-  for (int64_t i = 0; i < area; i++) {
+  for (int64_t i = first; i < end; i++) {
     const float *p = probabilities + i * area, *slope = slopes + i * padded;
     auto sum = hn::Zero(d);
     for (int64_t j = 0; j < area; j += lanes)
@@ -152,40 +185,43 @@ int64_t paddedWindow(int64_t area) {
   return (area + lanes - 1) / lanes * lanes;
 }
 
-// out = fold(softmax(scale scores) unfold(values)). scratch: 2 area * size.
-void outlook(const Outlook& o, const float* values, const float* scores, float* probabilities, float* out,
+// out = fold(softmax(scale scores) unfold(values)) within a band. scratch: 2 area * channels + area * padded.
+void outlook(const Outlook& o, Band band, const float* values, const float* scores, float* probabilities, float* out,
              float* scratch) {
-  const int64_t area = o.area();
-  float *inputs = scratch, *outputs = scratch + area * o.size;
-  clear(o, out);
-  for (int64_t row = 0; row < o.rows; row++)
-    for (int64_t column = 0; column < o.columns; column++) {
-      const int64_t at = (row * o.columns + column) * o.scoreStride;
-      softmax(scores + at, o.scale, area, probabilities + at);
-      unfold(o, row, column, values, inputs);
-      multiply(area, o.size, area, {probabilities + at, area, 1}, inputs, o.size, false, outputs, o.size);
-      fold(o, row, column, outputs, out);
+  const int64_t area = o.area(), size = o.size(), padded = paddedWindow(area);
+  float *inputs = scratch, *outputs = inputs + area * o.channels, *weights = outputs + area * o.channels;
+  clear(o, band, out);
+  forWindows(o, band, [&](int64_t row, int64_t column, int64_t first, int64_t end) HWY_ATTR {
+    unfold(o, row, column, values, inputs);
+    for (int64_t head = 0; head < o.heads; head++) {
+      const int64_t at = ((row * o.columns + column) * o.heads + head) * area * area;
+      softmax(scores + at, o.scale, area, first, end, probabilities + at, weights, padded);
+      multiply(end - first, size, area, {weights + first * padded, padded, 1}, inputs + head * size, o.channels, false,
+               outputs + first * o.channels + head * size, o.channels);
     }
+    fold(o, row, column, first, end, outputs, out);
+  });
 }
 
-// dvalues and dscores for the output's gradient. scratch: 2 area * size + (size + area) * padded.
-void outlookGradient(const Outlook& o, const float* dout, const float* values, const float* probabilities,
+// dvalues and dscores within a band, for the output's gradient. scratch: 3 area * channels + area * padded.
+void outlookGradient(const Outlook& o, Band band, const float* dout, const float* values, const float* probabilities,
                      float* dvalues, float* dscores, float* scratch) {
-  const int64_t area = o.area(), padded = paddedWindow(area);
-  float *gradients = scratch, *dinputs = gradients + area * o.size;
-  float *inputs = dinputs + area * o.size, *slopes = inputs + o.size * padded;
-  clear(o, dvalues);
-  clearRow(inputs, o.size * padded);
-  for (int64_t row = 0; row < o.rows; row++)
-    for (int64_t column = 0; column < o.columns; column++) {
-      const int64_t at = (row * o.columns + column) * o.scoreStride;
-      unfold(o, row, column, dout, gradients);
-      unfoldTransposed(o, row, column, values, padded, inputs);
-      multiply(area, padded, o.size, {gradients, o.size, 1}, inputs, padded, false, slopes, padded);
-      softmaxGradient(probabilities + at, slopes, padded, o.scale, area, dscores + at);
-      multiply(area, o.size, area, {probabilities + at, 1, area}, gradients, o.size, false, dinputs, o.size);
-      fold(o, row, column, dinputs, dvalues);
+  const int64_t area = o.area(), size = o.size(), padded = paddedWindow(area), window = area * o.channels;
+  float *gradients = scratch, *inputs = gradients + window, *dinputs = inputs + window, *slopes = dinputs + window;
+  clear(o, band, dvalues);
+  forWindows(o, band, [&](int64_t row, int64_t column, int64_t first, int64_t end) HWY_ATTR {
+    unfold(o, row, column, dout, gradients);
+    unfold(o, row, column, values, inputs);
+    for (int64_t head = 0; head < o.heads; head++) {
+      const int64_t at = ((row * o.columns + column) * o.heads + head) * area * area, channel = head * size;
+      const float* p = probabilities + at;
+      dotProducts(o, first, end, gradients + channel, inputs + channel, slopes, padded);
+      multiply(end - first, size, area, {p + first, 1, area}, gradients + channel, o.channels, false,
+               dinputs + first * o.channels + channel, o.channels);
+      softmaxGradient(p, slopes, padded, o.scale, area, first, end, dscores + at);
     }
+    fold(o, row, column, first, end, dinputs, dvalues);
+  });
 }
 
 }  // namespace autoprog::cpu::HWY_NAMESPACE
@@ -193,6 +229,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 
+#include <algorithm>
 #include <memory>
 
 #include "cpu/operations.h"
@@ -207,52 +244,45 @@ HWY_EXPORT(paddedWindow);
 
 namespace {
 
-// Finds what belongs to one head of one image.
-struct Outlooks : OutlookAttentionOperands {
-  using OutlookAttentionOperands::OutlookAttentionOperands;
+// Shares the bands of all images among the threads.
+struct Bands : OutlookAttentionOperands {
+  int64_t scratchSize;
+  std::shared_ptr<std::vector<float>> scratch;
 
-  int64_t scratch(bool gradient) const {
-    const int64_t windows = 2 * area() * size();
-    return gradient ? windows + (size() + area()) * HWY_DYNAMIC_DISPATCH(paddedWindow)(area()) : windows;
-  }
-  int64_t perPart() const { return rowsPerPart(rows * columns * area() * area()); }
-  Outlook shape() const {
-    return {height, width, rows, columns, kernel, stride, padding, size(), channels, heads * area() * area(), scale()};
-  }
-  float* map(const View& view, int64_t image, int64_t head) const {
-    return view.f32() + image * height * width * channels + head * size();
-  }
-  float* matrices(const View& view, int64_t image, int64_t head) const {
-    return view.f32() + (image * rows * columns * heads + head) * area() * area();
+  Bands(const Operands& operands, bool gradient)
+      : OutlookAttentionOperands(operands, gradient),
+        scratchSize((gradient ? 3 : 2) * area() * channels + area() * HWY_DYNAMIC_DISPATCH(paddedWindow)(area())),
+        scratch(std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * scratchSize))) {}
+
+  // Calls body(shape, band, first value of the image's maps, of its matrices, scratch).
+  template <typename Body>
+  void forEach(Body body) const {
+    const Outlook shape{height, width, channels, rows, columns, heads, kernel, stride, padding, scale()};
+    const int64_t size = std::min(height, rowsPerPart(width * channels)), bands = (height + size - 1) / size;
+    parallelFor(batch * bands, 1, [&](int64_t i) {
+      const int64_t image = i / bands, begin = i % bands * size;
+      body(shape, Band{begin, std::min(height, begin + size)}, image * height * width * channels,
+           image * rows * columns * heads * area() * area(), scratch->data() + threadIndex() * scratchSize);
+    });
   }
 };
 
-std::shared_ptr<std::vector<float>> scratchFor(const Outlooks& outlooks, bool gradient) {
-  return std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * outlooks.scratch(gradient)));
-}
-
 Kernel forward(const Operands& operands) {
-  const Outlooks checked(operands, false);
-  return [o = checked, scratch = scratchFor(checked, false)] {
-    parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
-      const int64_t image = i / o.heads, head = i % o.heads;
+  return [o = Bands(operands, false)] {
+    o.forEach([&](const Outlook& shape, Band band, int64_t map, int64_t matrices, float* scratch) {
       HWY_DYNAMIC_DISPATCH(outlook)
-      (o.shape(), o.map(o.values, image, head), o.matrices(o.scores, image, head),
-       o.matrices(o.probabilities, image, head), o.map(o.y, image, head),
-       scratch->data() + threadIndex() * o.scratch(false));
+      (shape, band, o.values.f32() + map, o.scores.f32() + matrices, o.probabilities.f32() + matrices, o.y.f32() + map,
+       scratch);
     });
   };
 }
 
 Kernel backward(const Operands& operands) {
-  const Outlooks checked(operands, true);
-  return [o = checked, scratch = scratchFor(checked, true)] {
-    parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
-      const int64_t image = i / o.heads, head = i % o.heads;
+  return [o = Bands(operands, true)] {
+    o.forEach([&](const Outlook& shape, Band band, int64_t map, int64_t matrices, float* scratch) {
       HWY_DYNAMIC_DISPATCH(outlookGradient)
-      (o.shape(), o.map(o.y, image, head), o.map(o.values, image, head), o.matrices(o.probabilities, image, head),
-       o.map(o.dvalues, image, head), o.matrices(o.scores, image, head),
-       scratch->data() + threadIndex() * o.scratch(true));
+      (shape, band, o.y.f32() + map, o.values.f32() + map, o.probabilities.f32() + matrices, o.dvalues.f32() + map,
+       o.scores.f32() + matrices, scratch);
     });
   };
 }

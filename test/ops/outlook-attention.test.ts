@@ -106,6 +106,10 @@ const cases = [
   sizes([3, 6, 4], 1, 6, [2, 2, 0]), // windows that do not overlap
   sizes([1, 5, 3], 2, 4, [1, 2, 0]), // positions in no window
   sizes([2, 3, 3], 3, 2, [1, 1, 0]), // every position by itself
+  // So wide that a part of the work is a row or two, and windows reach into several parts.
+  sizes([2, 3, 30], 2, 160, [3, 2, 1]),
+  sizes([1, 3, 30], 1, 230, [3, 1, 1]),
+  sizes([1, 4, 18], 1, 500, [5, 2, 2]),
 ]
 
 describe('outlook attention', () => {
@@ -123,7 +127,7 @@ describe('outlook attention', () => {
   for (const s of cases.slice(0, 4))
     test(`finite differences: ${JSON.stringify(s)}`, () => checkGradients(device, outlookCase(s, 1)))
   test('the same bits for any number of threads', async () => {
-    const s = sizes([3, 9, 7], 3, 20, [3, 2, 1])
+    const s = sizes([2, 7, 25], 3, 120, [3, 2, 1])
     const dy = { y: randomValues(valuesShape(s), 3) }
     const wanted = await runCase(device, outlookCase(s, 1), dy)
     for (const threads of [1, 3]) {

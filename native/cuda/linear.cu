@@ -1,5 +1,6 @@
 // y = x W^T + b and its gradients: cuBLASLt's products, with bias and bias gradient in their epilogues where it offers
 // that. GELU in its erf form is ours, since cuBLASLt's is the tanh form.
+#include "cuda/bias.h"
 #include "cuda/blas.h"
 #include "cuda/columns.h"
 #include "cuda/elements.h"
@@ -53,30 +54,18 @@ __global__ void geluGradientKernel(const T* dy, const T* h, T* dh, int64_t count
   }
 }
 
-__global__ void addBiasKernel(AnyPointer y, AnyPointer bias, int64_t count, int64_t n) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i < count) y.store(i, y.load(i) + bias.load(i % n));
-}
-
 Product productOf(const LinearOperands& o) {
   Product product{o.x, o.weight, o.h};
   product.transposeB = true;
   product.m = o.sizes.rows, product.n = o.sizes.out, product.k = o.sizes.in;
-  if (o.biased) product.bias = o.bias;
   return product;
 }
 
-// h = x W^T + b. Where the library cannot add the bias, as with one of another type than h, a kernel does.
+// h = x W^T + b.
 Kernel multiply(const Operands& operands, const LinearOperands& o) {
-  Blas& blas = engineOf(operands).blas();
-  Product product = productOf(o);
-  if (const Kernel whole = blas.prepare(operands, product, o.biased)) return whole;
-  product.bias = View{};
-  return [=, plain = blas.prepare(operands, product), stream = streamOf(operands)] {
-    plain();
-    launch("linear bias", stream, {blocksFor(o.h.size(), kThreads), kThreads}, addBiasKernel, AnyPointer(o.h),
-           AnyPointer(o.bias), o.h.size(), o.sizes.out);
-  };
+  const Product product = productOf(o);
+  return o.biased ? prepareBiased("linear bias", operands, product, o.bias)
+                  : engineOf(operands).blas().prepare(operands, product);
 }
 
 Kernel product(const Operands& operands) { return multiply(operands, LinearOperands(operands, false)); }

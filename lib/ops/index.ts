@@ -2,6 +2,7 @@
 export { add } from './add.js'
 export { attention, classAttention } from './attention.js'
 export { cast } from './cast.js'
+export { convolution } from './convolution.js'
 export { countCorrect, crossEntropy, oneHot } from './cross-entropy.js'
 export { definedOps } from './define.js'
 export { eraseImages } from './erase.js'

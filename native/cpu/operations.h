@@ -14,6 +14,7 @@ std::vector<Implementation> patches();
 std::vector<Implementation> tokens();
 std::vector<Implementation> position();
 std::vector<Implementation> linear();
+std::vector<Implementation> convolution();
 std::vector<Implementation> layerNorm();
 std::vector<Implementation> attention();
 std::vector<Implementation> outlookAttention();

@@ -7,6 +7,7 @@ import {
   addTokenMax,
   attention,
   classAttention,
+  convolution,
   layerNorm,
   linear,
   linearGelu,
@@ -125,6 +126,23 @@ const cases: OpCase[] = [
     build: (graph, { images, weight, bias, classToken, position }) => ({
       y: tokens(graph, linear(graph, patches(graph, images!, 4), weight!, bias!), classToken!, position!),
     }),
+  },
+  {
+    name: 'convolutions',
+    inputs: {
+      images: activation(2, 7, 6, 3),
+      stem: parameter(8, 3, 3, 3),
+      wide: parameter(6, 8, 3, 3),
+      ...{ bias: parameter(6), short: parameter(6, 8, 1, 1), head: parameter(5, 6, 1, 1) },
+    },
+    build: (graph, { images, stem, wide, bias, short, head }) => {
+      const x = convolution(graph, images!, stem!, { stride: 1, padding: 1 })
+      const branch = convolution(graph, x, wide!, { stride: 2, padding: 1 }, bias)
+      return {
+        y: convolution(graph, branch, head!, { stride: 1, padding: 0 }),
+        short: convolution(graph, x, short!, { stride: 2, padding: 0 }),
+      }
+    },
   },
 ]
 

@@ -1,6 +1,6 @@
 import type { Golden } from '../golden.js'
 import { goldenJson, goldenTensors } from '../golden.js'
-import type { OpCase, OpInput } from './harness.js'
+import type { OpCase, OpInput, Wanted } from './harness.js'
 
 export interface GoldenOp {
   name: string
@@ -12,7 +12,7 @@ export interface GoldenOp {
 export interface GoldenCase {
   facts: GoldenOp
   inputs: Record<string, OpInput>
-  wanted: { y: Float32Array; dy: Float32Array; gradients: Map<string, Float32Array> }
+  wanted: Wanted
 }
 
 /** All golden cases of one op of test/golden/ops; inputs named in `parameters` become parameters. */

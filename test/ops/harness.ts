@@ -16,7 +16,7 @@ import { assertClose } from '../golden.js'
 export interface OpCase {
   readonly name: string
   readonly inputs: Readonly<Record<string, OpInput>>
-  /** Inputs that have no gradient. */
+  /** Inputs that have no gradient; those among the parameters must leave the gradients' arena alone. */
   readonly constants?: Readonly<Record<string, OpInput>>
   /** Builds the op from its inputs and constants; returns the tensors whose values and gradients are looked at. */
   build(graph: Graph, inputs: Readonly<Record<string, Tensor>>): Record<string, Tensor>
@@ -33,6 +33,8 @@ export interface OpResult {
   outputs: Record<string, Float32Array>
   /** Of the sum of y * dy over the outputs that have a dy; by input. */
   gradients: Record<string, Float32Array>
+  /** What lies in the weights arena after the run; by input or constant. */
+  parameters: Record<string, Float32Array>
 }
 
 const guard = 64 // elements kept free on both sides of every parameter, to see a write out of bounds
@@ -49,8 +51,9 @@ export async function runCase(
   const tensors: Record<string, Tensor> = {}
   const values: Values = {}
   const places = new Map<string, number>()
+  const given = { ...inputs, ...constants }
   let size = guard
-  for (const [key, { shape, values: data, parameter }] of Object.entries({ ...inputs, ...constants })) {
+  for (const [key, { shape, values: data, parameter }] of Object.entries(given)) {
     if (parameter) {
       places.set(key, size)
       tensors[key] = addTensor(graph, key, shape, { arena: 'weights', offset: size })
@@ -84,28 +87,34 @@ export async function runCase(
   const weights = new Float32Array(size).fill(guardValue)
   const gradients = new Float32Array(size).fill(guardValue)
   for (const [key, offset] of places) {
-    weights.set(inputs[key]!.values, offset)
-    gradients.fill(0, offset, offset + inputs[key]!.values.length)
+    weights.set(given[key]!.values, offset)
+    if (key in inputs) gradients.fill(0, offset, offset + given[key]!.values.length)
   }
   await addon().writeArena(session, 1, 0, weights)
   await addon().writeArena(session, 2, 0, gradients)
   const program = await addon().createProgram(session, compile(low ? lowerPrecision(graph, low, cast) : graph, 1, 1))
   const results = await addon().runProgram(program, values)
   const after = (await addon().readArena(session, 2, 0, 'f32', size)) as Float32Array
+  const weightsAfter = (await addon().readArena(session, 1, 0, 'f32', size)) as Float32Array
   addon().closeProgram(program)
   addon().closeSession(session)
-  const result: OpResult = { outputs: {}, gradients: {} }
+  const result: OpResult = { outputs: {}, gradients: {}, parameters: {} }
+  const partOf = (arena: Float32Array, key: string, offset: number) =>
+    arena.slice(offset, offset + given[key]!.values.length)
+  for (const [key, offset] of places) result.parameters[key] = partOf(weightsAfter, key, offset)
   for (const key of Object.keys(outputs)) result.outputs[key] = results[`y ${key}`] as Float32Array
   if (backward) {
     for (const key of floats) result.gradients[key] = results[`d ${key}`] as Float32Array
-    for (const [key, offset] of places) result.gradients[key] = after.slice(offset, offset + inputs[key]!.values.length)
+    for (const [key, offset] of places) if (key in inputs) result.gradients[key] = partOf(after, key, offset)
   }
-  const touched = after.findIndex(
-    (value, index) =>
-      value !== guardValue &&
-      ![...places].some(([key, offset]) => index >= offset && index < offset + inputs[key]!.values.length),
-  )
-  assert.equal(touched, -1, `${name} writes outside of its gradients`)
+  const touched = (arena: Float32Array, keys: object) => {
+    const free = arena.slice()
+    for (const [key, offset] of places)
+      if (key in keys) free.fill(guardValue, offset, offset + given[key]!.values.length)
+    return free.some((value) => value !== guardValue)
+  }
+  assert.ok(!touched(after, inputs), `${name} writes outside of its gradients`)
+  assert.ok(!touched(weightsAfter, given), `${name} writes outside of its parameters`)
   return result
 }
 
@@ -146,17 +155,21 @@ export async function checkGradients(device: Device, opCase: OpCase, tolerance =
   }
 }
 
+export interface Wanted {
+  readonly y: Float32Array
+  readonly dy: Float32Array
+  readonly gradients: ReadonlyMap<string, Float32Array>
+}
+
 /** Compares a case with golden values of its output and of the gradients of sum(y * dy). */
-export async function checkGolden(
-  device: Device,
-  opCase: OpCase,
-  wanted: { y: Float32Array; dy: Float32Array; gradients: Map<string, Float32Array> },
-): Promise<void> {
-  const { outputs, gradients } = await runCase(device, opCase, { y: wanted.dy })
-  assertClose(outputs.y!, wanted.y, 1e-5, `${opCase.name} y`)
+export async function checkGolden(device: Device, opCase: OpCase, wanted: Wanted): Promise<void> {
+  compareGolden(opCase.name, await runCase(device, opCase, { y: wanted.dy }), wanted)
+}
+
+export function compareGolden(name: string, { outputs, gradients }: OpResult, wanted: Wanted): void {
+  assertClose(outputs.y!, wanted.y, 1e-5, `${name} y`)
   assert.ok(wanted.gradients.size > 0)
-  for (const [key, values] of wanted.gradients)
-    assertClose(gradients[key]!, values, 1e-5, `${opCase.name} gradient of ${key}`)
+  for (const [key, values] of wanted.gradients) assertClose(gradients[key]!, values, 1e-5, `${name} gradient of ${key}`)
 }
 
 function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -1,6 +1,8 @@
 /** All ops. Importing this module declares them. */
 export { add } from './add.js'
 export { attention, classAttention } from './attention.js'
+export type { BatchNormOptions, BatchNormParameters } from './batch-norm.js'
+export { batchNorm } from './batch-norm.js'
 export { cast } from './cast.js'
 export { convolution } from './convolution.js'
 export { countCorrect, crossEntropy, oneHot } from './cross-entropy.js'

@@ -31,8 +31,8 @@ class CpuEngine : public Engine {
     static const std::vector<Implementation> all = [] {
       std::vector<Implementation> list;
       for (const auto& group :
-           {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(), layerNorm(),
-            attention(), outlookAttention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
+           {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(), batchNorm(),
+            layerNorm(), attention(), outlookAttention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
         list.insert(list.end(), group.begin(), group.end());
       return list;
     }();

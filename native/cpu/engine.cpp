@@ -31,7 +31,7 @@ class CpuEngine : public Engine {
     static const std::vector<Implementation> all = [] {
       std::vector<Implementation> list;
       for (const auto& group :
-           {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(), batchNorm(),
+           {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(), batchNorm(), pooling(),
             layerNorm(), attention(), outlookAttention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
         list.insert(list.end(), group.begin(), group.end());
       return list;

@@ -17,6 +17,7 @@ std::vector<Implementation> linear();
 std::vector<Implementation> convolution();
 std::vector<Implementation> layerNorm();
 std::vector<Implementation> batchNorm();
+std::vector<Implementation> pooling();
 std::vector<Implementation> attention();
 std::vector<Implementation> outlookAttention();
 std::vector<Implementation> keepScale();

@@ -1,7 +1,8 @@
-import type { Graph } from '../graph/graph.js'
+import type { Graph, Op } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Tensor } from '../graph/tensor.js'
 import { lastOf, rowsOf, sizeOf } from '../graph/tensor.js'
+import { add } from './add.js'
 import { defineOp, noCost } from './define.js'
 
 type None = Record<string, never>
@@ -79,15 +80,28 @@ const residualNormOp = defineOp<{ epsilon: number; path: number }>('residualNorm
   attributes: ['epsilon', 'path'],
 })
 
-/** dx (B, …), keep (B, paths) -> keep's column `path` times dx (=). */
-const keepBranch = defineOp<{ path: number }>('keepBranch', {
-  infer: ([dx]) => [{ shape: dx!.shape }],
+/** x (B, …), keep (B, paths) -> keep's column `path` times x (=); its own gradient. */
+const keepBranch: Op<{ path: number }> = defineOp<{ path: number }>('keepBranch', {
+  infer: ([x]) => [{ shape: x!.shape }],
   cost: noCost,
-  gradient: 'none',
+  gradient: ({ graph, inputs, attributes, gradients }) =>
+    addNode(graph, keepBranch, [gradients[0]!, inputs[1]!], attributes),
   precision: 'full',
-  storage: { outputs: { 0: 'any' } },
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
   attributes: ['path'],
 })
+
+/** Where a residual branch is kept: each image's factor (B, paths), and the column that is this branch's. */
+export interface Keep {
+  readonly scale: Tensor
+  readonly path: number
+}
+
+/** x + keep * branch (B, …), where no norm follows that would add it. */
+export function residual(graph: Graph, x: Tensor, branch: Tensor, keep?: Keep): Tensor {
+  const kept = keep ? addNode(graph, keepBranch, [branch, keep.scale], { path: keep.path })[0]! : branch
+  return addNode(graph, add, [x, kept], {})[0]!
+}
 
 /** Layer norm over the last axis: x (…, C), gamma (C), beta (C) -> (…, C). */
 export function layerNorm(graph: Graph, x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): Tensor {
@@ -105,7 +119,7 @@ export function residualNorm(
   gamma: Tensor,
   beta: Tensor,
   epsilon: number,
-  keep?: { scale: Tensor; path: number },
+  keep?: Keep,
 ): { sum: Tensor; y: Tensor } {
   const inputs = [x, branch, gamma, beta, ...(keep ? [keep.scale] : [])]
   const [sum, y] = addNode(graph, residualNormOp, inputs, { epsilon, path: keep?.path ?? 0 })

@@ -38,7 +38,10 @@ const mixTargetsOp = defineOp<Record<string, never>>('mixTargets', {
 
 const mixTokensOp = defineOp<{ scale: number }>('mixTokens', {
   infer: ([x, box]) => {
-    if (x!.shape.length !== 4) throw shapeError('mixTokens', 'x', '[batch, height, width, channels]', x!.shape)
+    const { shape } = x!
+    const isSquare = shape.length === 3 && Number.isInteger(Math.sqrt(shape[1]!))
+    if (shape.length !== 4 && !isSquare)
+      throw shapeError('mixTokens', 'x', '[batch, height, width, channels] or [batch, side², channels]', shape)
     if (sizeOf(box!.shape) !== 4) throw shapeError('mixTokens', 'the box', [4], box!.shape)
     return [{ shape: x!.shape }]
   },
@@ -68,8 +71,8 @@ export function mixTargets(graph: Graph, targets: Tensor, mix: Tensor): Tensor {
 }
 
 /**
- * MixToken (Jiang et al., 2021): inside of the box, times `scale`, each map of x (B, H, W, C) has the values of its
- * partner, image B - 1 - i; elsewhere its own. `box` (4, i32: top, left, bottom, right, the latter two outside of it) is
+ * MixToken (Jiang et al., 2021): inside of the box, times `scale`, each map of x (B, H, W, C), or (B, N, C) of a square,
+ * has the values of its partner, image B - 1 - i; elsewhere its own. `box` (4, i32: top, left, bottom, right, the latter two outside of it) is
  * read in every step; what lies beyond the map is not looked at.
  */
 export function mixTokens(graph: Graph, x: Tensor, box: Tensor, scale: number): Tensor {

@@ -69,6 +69,9 @@ Kernel prepareRounded(Prepare prepare, const Operands& operands) {
   };
 }
 
-std::vector<Implementation> cast() { return {{"cast", {}, prepareCast, true}}; }
+// reshape: x -> y, the same values in another shape.
+std::vector<Implementation> cast() {
+  return {{"cast", {}, prepareCast, true}, {"reshape", {"shape"}, prepareCast, true}};
+}
 
 }  // namespace autoprog::cpu

@@ -31,6 +31,13 @@ Kernel sumImages(const Operands& operands) {
   };
 }
 
+Kernel repeatImages(const Operands& operands) {
+  return [o = RepeatImagesOperands(operands)] {
+    parallelFor(o.batch, rowsPerPart(o.image),
+                [&](int64_t i) { std::copy_n(o.x.f32(), o.image, o.y.f32() + i * o.image); });
+  };
+}
+
 // Calls body(source row, target row, weight) for the grid's rows, which follow the prefix.
 template <typename Body>
 void forTaps(const ResizePositionOperands& resize, Body body) {
@@ -73,6 +80,7 @@ Kernel resizePositionGradient(const Operands& operands) {
 std::vector<Implementation> position() {
   return {{"addPosition", {}, addPosition},
           {"sumImages", {}, sumImages},
+          {"repeatImages", {"batch"}, repeatImages},
           {"resizePosition", {"from", "to", "prefix"}, resizePosition},
           {"resizePositionGradient", {"from", "to", "prefix"}, resizePositionGradient}};
 }

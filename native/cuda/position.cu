@@ -28,6 +28,11 @@ __global__ void sumImagesKernel(AnyPointer x, float* y, int64_t batch, int64_t i
   y[i] = sum;
 }
 
+__global__ void repeatImagesKernel(const float* x, AnyPointer y, int64_t count, int64_t image) {
+  const int64_t i = element();
+  if (i < count) y.store(i, x[i % image]);
+}
+
 struct Grids {
   int from, to, prefix, width;
 };
@@ -85,6 +90,13 @@ Kernel addPosition(const Operands& operands) {
   };
 }
 
+Kernel repeatImages(const Operands& operands) {
+  return [o = RepeatImagesOperands(operands), stream = streamOf(operands)] {
+    launch("repeatImages", stream, {blocksFor(o.y.size(), kThreads), kThreads}, repeatImagesKernel, o.x.f32(),
+           AnyPointer(o.y), o.y.size(), o.image);
+  };
+}
+
 Kernel sumImages(const Operands& operands) {
   return [o = SumImagesOperands(operands), stream = streamOf(operands)] {
     launch("sumImages", stream, {blocksFor(o.image, kThreads), kThreads}, sumImagesKernel, AnyPointer(o.x), o.y.f32(),
@@ -113,6 +125,7 @@ Kernel resize(const Operands& operands) {
 std::vector<Implementation> position() {
   return {{"addPosition", {}, addPosition},
           {"sumImages", {}, sumImages},
+          {"repeatImages", {"batch"}, repeatImages},
           {"resizePosition", {"from", "to", "prefix"}, resize<false>},
           {"resizePositionGradient", {"from", "to", "prefix"}, resize<true>}};
 }

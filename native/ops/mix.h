@@ -58,8 +58,13 @@ struct MixTokensOperands {
   explicit MixTokensOperands(const Operands& operands) {
     operands.count(2, 1);
     x = operands.inputs[0], box = operands.inputs[1], y = operands.outputs[0];
-    require(x.shape.size() == 4 && x.size() > 0, "SHAPE", "Expected a map [B, H, W, C] but received " + x.describe());
-    batch = x.shape[0], height = x.shape[1], width = x.shape[2], channels = x.shape[3];
+    const bool tokens = x.shape.size() == 3;
+    require((tokens || x.shape.size() == 4) && x.size() > 0, "SHAPE",
+            "Expected a map [B, H, W, C] or [B, N, C] but received " + x.describe());
+    batch = x.shape[0], channels = x.last();
+    height = tokens ? std::llround(std::sqrt(static_cast<double>(x.shape[1]))) : x.shape[1];
+    width = tokens ? height : x.shape[2];
+    require(batch * height * width * channels == x.size(), "SHAPE", "Expected a square but received " + x.describe());
     require(width * channels < int64_t{1} << 31, "SHAPE", "Expected rows of less than 2^31 values");
     scale = operands.attributes.integer("scale", 1, 1 << 12);
     Operands::expectFloats(x, x.size(), "x");

@@ -39,6 +39,20 @@ struct SumImagesOperands {
   }
 };
 
+// repeatImages: x (1, …) -> y (B, …), the same for every image.
+struct RepeatImagesOperands {
+  View x, y;
+  int64_t batch, image;
+
+  explicit RepeatImagesOperands(const Operands& operands) {
+    operands.count(1, 1);
+    x = operands.inputs[0], y = operands.outputs[0];
+    batch = operands.attributes.integer("batch", 1), image = x.size();
+    Operands::expect(x, Type::f32, image, "x");
+    Operands::expectFloats(y, batch * image, "y");
+  }
+};
+
 // Bicubic weights with a = -0.75, half-pixel centres, edges repeated, no antialias: those of PyTorch's interpolate.
 struct CubicTaps {
   int32_t at[4];

@@ -17,14 +17,23 @@ const [name, batchText, resolutionText, deviceName, precision] = process.argv.sl
 ]
 const [batch, resolution] = [Number(batchText), Number(resolutionText)]
 const device = await openDevice(deviceName, { threads: 2 })
-const session = await createSession({ device, model: createModel(name), precision })
+const model = createModel(name)
+const session = await createSession({ device, model, precision })
 const size = resolution * resolution * 3
 const images = {
   data: Uint8Array.from({ length: batch * size }, (_, index) => (Math.imul(index, 2654435761) >>> 13) & 255),
   shape: [batch, resolution, resolution, 3],
 }
 const targets = Int32Array.from({ length: batch }, (_, index) => index % 1000)
-const step = () => session.step({ images, targets, learningRate: 1e-4 })
+const grid = model.tokenSize === undefined ? undefined : resolution / model.tokenSize
+// As large a box as MixToken draws on the average.
+const tokens = grid !== undefined && {
+  tokenTargets: new Float32Array(batch * grid ** 2 * 1000).fill(1 / 1000),
+  mixBox: [0, 0, grid >> 1, grid >> 1] as const,
+}
+// Batch norm takes its statistics over the whole batch, as the peer does.
+const whole = model.batchNorm && { microBatch: batch }
+const step = () => session.step({ images, targets, ...tokens, ...whole, learningRate: 1e-4 })
 
 async function steps(count: number): Promise<void> {
   let before: Promise<unknown> | undefined

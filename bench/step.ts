@@ -30,11 +30,16 @@ const shapes = gpu
   ? ([
       ['deit_small_patch16_224', 256, 224],
       ['deit_tiny_patch16_224', 256, 224],
+      ['volo_d1_224', 256, 224],
+      ['volo_d2_224', 128, 224],
+      ['resnet50', 256, 224],
     ] as const)
   : ([
       ['deit_tiny_patch16_224', 32, 224],
       ['deit_small_patch16_224', 16, 224],
       ['deit_tiny_patch16_224', 32, 112],
+      ['volo_d1_224', 8, 224],
+      ['resnet50', 8, 224],
     ] as const)
 const cases = shapes.flatMap((shape) => values.precision.split(',').map((precision) => [...shape, precision] as const))
 const peerModes = gpu ? ['eager', 'compile'] : ['eager']
@@ -45,7 +50,7 @@ const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 /** GFLOP/s of the product that dominates the model's step. */
 async function measureGemm(name: string, batch: number, resolution: number): Promise<number> {
   const model = createModel(name)
-  const width = model.parameters.find((parameter) => parameter.name === 'norm.weight')!.shape[0]!
+  const width = model.parameters.find((parameter) => /^(norm|fc)\.weight$/.test(parameter.name))!.shape.at(-1)!
   const rows = Math.min(16384, batch * ((resolution / 16) ** 2 + 1))
   const device = await openDevice(values.device, { threads: 2 })
   const seconds = await device.measureGemm(rows, 4 * width, width)

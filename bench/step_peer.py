@@ -24,20 +24,36 @@ torch.set_num_threads(2)
 name, batch, resolution = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 device, precision, mode = sys.argv[4], sys.argv[5], sys.argv[6]
 cuda = device.startswith("cuda")
-model = timm.create_model(name, img_size=resolution).train().to(device)
+# A convolutional network takes any size.
+size = {} if name.startswith("resnet") else {"img_size": resolution}
+model = timm.create_model(name, **size).train().to(device)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
 images = torch.randn(batch, 3, resolution, resolution, device=device)
 targets = (torch.arange(batch) % 1000).to(device)
 criterion = torch.nn.CrossEntropyLoss()
+labels_tokens = name.startswith("volo")
+if labels_tokens:
+    tokens = (resolution // 16) ** 2
+    token_targets = torch.full((batch * tokens, 1000), 1 / 1000, device=device)
 low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 scaler = torch.amp.GradScaler(device.split(":")[0], enabled=precision == "fp16")
-forward = torch.compile(model) if mode == "compile" else model
+network = model.forward_train if labels_tokens else model
+forward = torch.compile(network) if mode == "compile" else network
+
+
+def loss_of(outputs):
+    if not labels_tokens:
+        return criterion(outputs, targets)
+    classes, tokens, (top, left, bottom, right) = outputs  # MixToken's box, drawn by timm
+    kept = 1 - (bottom - top) * (right - left) / tokens.shape[1]
+    mixed = kept * criterion(classes, targets) + (1 - kept) * criterion(classes, targets.flip(0))
+    return mixed + 0.5 * criterion(tokens.reshape(-1, 1000), token_targets)
 
 
 def step():
     optimizer.zero_grad()
     with torch.autocast(device.split(":")[0], dtype=low or torch.bfloat16, enabled=low is not None):
-        loss = criterion(forward(images), targets)
+        loss = loss_of(forward(images))
     scaler.scale(loss).backward()
     scaler.step(optimizer)
     scaler.update()

@@ -1,6 +1,6 @@
 /** `autoprog flops`: forward multiply-adds of a model, of a sub-network, or of a whole schedule. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { subnetworkOf } from '../growth/space.js'
+import { blocksOfDepth, fullNetworkOf, subnetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
 import { integer, scaled, times } from '../report/format.js'
 import { table } from '../report/table.js'
@@ -41,8 +41,9 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
   const { createModel } = await import('../models/registry.js')
   const model = createModel(name)
   const { depth = model.depth, resolution = model.imageSize } = options
-  const cost = model.flops({ depth, resolution })
-  const parameters = model.parameterCount(depth)
+  const blocks = blocksOfDepth(fullNetworkOf(model), depth)
+  const cost = model.flops({ blocks, resolution })
+  const parameters = model.parameterCount(blocks)
   const document = { model: name, depth, resolution, flops: cost, parameters }
   const text = `${name}, ${depth} layers, ${resolution} px: ${scaled(cost)} multiply-adds an image, forward; ${integer(parameters)} parameters`
   if (options.schedule === undefined) return printResult(options, document, text)
@@ -60,10 +61,10 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
 
 /** Forward multiply-adds per image of every stage, their mean, and the full network's against it. */
 export function scheduleCost(model: Model, schedule: readonly Stage[]) {
-  const full = { depth: model.depth, resolution: model.imageSize, multiple: model.growthMultiple }
+  const full = fullNetworkOf(model)
   const stages = schedule.map(({ l, n }) => {
-    const { depth, resolution } = subnetworkOf(full, l, n)
-    return { l, n, depth, resolution, flops: model.flops({ depth, resolution }) }
+    const { blocks, depth, resolution } = subnetworkOf(full, l, n)
+    return { l, n, blocks, depth, resolution, flops: model.flops({ blocks, resolution }) }
   })
   const average = stages.reduce((sum, stage) => sum + stage.flops, 0) / stages.length
   return { stages, average, speedup: model.flops({}) / average }

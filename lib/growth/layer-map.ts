@@ -7,7 +7,8 @@
  * go through the lists: `runningBlocks`, with `outlookerSplit` or `stageBlocks` for the numbers of blocks.
  */
 import { AutoprogError, expected } from '../errors.js'
-import { roundToMultiple } from './space.js'
+import type { BlockKinds } from '../models/model.js'
+import { roundToMultiple } from './rounding.js'
 
 /** Numbers of blocks of each kind, from the input: VOLO's outlookers and transformers, ResNet's four stages. */
 export type Blocks = readonly number[]
@@ -58,18 +59,66 @@ export function runningLayers(
   return [...kept, ...added.slice(added.length - (depth - smallest))].sort((a, b) => a - b)
 }
 
-/** `runningLayers` of every kind of blocks, counted over the whole network. */
-export function runningBlocks(smallest: Blocks, largest: Blocks, blocks: Blocks): number[] {
+/** Blocks of a kind that are no part of growth: a stage's first, which down-samples, always runs and is never copied. */
+const heldBack = (kinds: BlockKinds): 0 | 1 => (kinds === 'stages' ? 1 : 0)
+
+/**
+ * Lists a network's blocks from those of every kind: `list(kind, held)` gives the blocks of a kind that grow, without the
+ * `held` (0 or 1) before them, counted from the first that grows. Counts start at the network's first block in the result.
+ */
+export function overKinds<T>(
+  kinds: BlockKinds,
+  large: Blocks,
+  lists: {
+    /** The block of a kind that stands before those that grow. */
+    first(kind: number): T
+    rest(kind: number, held: 0 | 1): T[]
+  },
+): T[] {
+  const held = heldBack(kinds)
+  return large.flatMap((_, kind) => [...(held ? [lists.first(kind)] : []), ...lists.rest(kind, held)])
+}
+
+/**
+ * `runningLayers` of every kind of blocks, counted over the whole network. `kept` are the smallest network's own blocks
+ * where they lie elsewhere than Interpolation puts them, counted so too.
+ */
+export function runningBlocks(
+  kinds: BlockKinds,
+  smallest: Blocks,
+  largest: Blocks,
+  blocks: Blocks,
+  kept?: readonly number[],
+): number[] {
   checkKinds(smallest, largest)
   checkKinds(blocks, largest)
-  return largest.flatMap((count, kind) =>
-    runningLayers(smallest[kind]!, count, blocks[kind]!).map((layer) => layer + firstBlock(largest, kind)),
-  )
+  return overKinds(kinds, largest, {
+    first: (kind) => firstBlock(largest, kind),
+    rest: (kind, held) => {
+      const from = firstBlock(largest, kind) + held
+      const [small, large, wanted] = [smallest, largest, blocks].map((list) => list[kind]! - held) as [
+        number,
+        number,
+        number,
+      ]
+      const own = kept?.filter((block) => block >= from && block < from + large).map((block) => block - from)
+      // A stage's first block may stand alone; then those that it gains are all new.
+      const running =
+        small === 0
+          ? Array.from({ length: wanted }, (_, index) => large - wanted + index)
+          : runningLayers(small, large, wanted, own)
+      return running.map((layer) => layer + from)
+    },
+  })
 }
 
 /** Index of the first block of a kind, counted over the whole network. */
 export function firstBlock(blocks: Blocks, kind: number): number {
   return blocks.slice(0, kind).reduce((sum, count) => sum + count, 0)
+}
+
+export function totalOf(blocks: Blocks): number {
+  return firstBlock(blocks, blocks.length)
 }
 
 /** Throws CONFIG unless both networks have the same kinds of blocks. */
@@ -93,7 +142,7 @@ export function outlookerSplit(depth: number): { outlookers: number; transformer
  * rule takes a transformer away, which no nested network can do: such a depth keeps the smaller even number of outlookers
  * (an odd one where no even number nests). Throws CONFIG where the depth is not between the two.
  */
-export function nestedSplit(depth: number, smallest: Blocks, largest: Blocks): [number, number] {
+export function nestedSplit(depth: number, smallest: Blocks, largest: Blocks): readonly [number, number] {
   checkKinds(smallest, [0, 0])
   checkKinds(largest, [0, 0])
   checkDepth(depth, smallest[0]! + smallest[1]!, largest[0]! + largest[1]!)

@@ -2,12 +2,13 @@
  * Growth operators (supplement, section A): where each layer of a grown network comes from.
  *
  * At the start of a stage that is deeper than the network held (the winner's depth), the trainer calls
- * `session.grow(grow(operator, held, depth), { fromAverage: averagedLayers(operator, reading) })`. Where the depth stays,
+ * `session.grow(growBlocks(kinds, operator, held, blocks), { fromAverage: averagedLayers(operator, reading) })`. Where the depth stays,
  * nothing grows: then not even MoGrow replaces weights.
  */
 import { AutoprogError, expected } from '../errors.js'
+import type { BlockKinds } from '../models/model.js'
 import type { Blocks } from './layer-map.js'
-import { checkKinds, firstBlock, interpolationMap } from './layer-map.js'
+import { checkKinds, firstBlock, interpolationMap, overKinds } from './layer-map.js'
 
 export type GrowthOperator = 'mogrow' | 'interpolation' | 'stacking' | 'rand-init'
 
@@ -50,14 +51,27 @@ export function grow(
 }
 
 /** `grow` of every kind of blocks, counted over the whole network: VOLO's outlookers and transformers, ResNet's stages. */
-export function growBlocks(operator: GrowthOperator, small: Blocks, large: Blocks, from?: CountFrom): GrownLayer[] {
+export function growBlocks(
+  kinds: BlockKinds,
+  operator: GrowthOperator,
+  small: Blocks,
+  large: Blocks,
+  from?: CountFrom,
+): GrownLayer[] {
   checkKinds(small, large)
-  return large.flatMap((count, kind) =>
-    grow(operator, small[kind]!, count, from).map(({ source, added }) => ({
-      source: source === null ? null : source + firstBlock(small, kind),
-      added,
-    })),
-  )
+  return overKinds(kinds, large, {
+    first: (kind): GrownLayer => ({ source: firstBlock(small, kind), added: false }),
+    rest: (kind, held) => {
+      const [less, more] = [small[kind]! - held, large[kind]! - held]
+      const first = firstBlock(small, kind) + held
+      // A stage's first block alone has nothing of the right shape to copy.
+      if (less === 0) return Array.from({ length: more }, (): GrownLayer => ({ source: null, added: true }))
+      return grow(operator, less, more, from).map(({ source, added }) => ({
+        source: source === null ? null : source + first,
+        added,
+      }))
+    },
+  })
 }
 
 /** Layers of the grown network that are the small one's own in their new places, ascending. */

@@ -4,14 +4,16 @@
  * The trainer plans once, and opens one stage after the other: `openStage(plan, k, winner)`, where `winner` is what stage
  * k - 1 ended with, since a search's candidates depend on it. Both depend on their arguments alone, so that a resumed run
  * opens the same stage again. While a stage searches, the network held is its largest candidate (`subnetwork`), each step
- * runs the layers `layersOf(stage, depth, operator)`, and the winner then keeps those.
+ * runs the layers `layersOf(stage, blocks, operator)`, and the winner then keeps those.
  */
 import { AutoprogError, expected } from '../errors.js'
-import { runningLayers } from './layer-map.js'
+import type { BlockKinds } from '../models/model.js'
+import type { Blocks } from './layer-map.js'
+import { runningBlocks } from './layer-map.js'
 import type { GrowthOperator } from './operators.js'
-import { grow, ownLayers } from './operators.js'
+import { growBlocks, ownLayers } from './operators.js'
 import type { FullNetwork, GrowthSpace, ResolutionChoice, Subnetwork } from './space.js'
-import { growthSpace, searchSpace, subnetworkOf } from './space.js'
+import { growthSpace, nest, searchSpace, subnetworkOf } from './space.js'
 
 export type ScheduleKind = 'original' | 'prog' | 'progstack' | 'autoprog' | 'supernet' | 'fixed'
 
@@ -46,6 +48,7 @@ export interface PlannedStage {
 
 export interface Plan {
   readonly kind: ScheduleKind
+  readonly kinds: BlockKinds
   readonly stages: readonly PlannedStage[]
   readonly space: GrowthSpace
   /** Without the cooldown. */
@@ -68,8 +71,9 @@ export interface OpenStage {
   readonly candidates: readonly Subnetwork[]
   /** What is trained, or while candidates are drawn the largest of them: the network held. */
   readonly subnetwork: Subnetwork
-  /** Depth of the smallest candidate: its layers run in all of them. */
-  readonly smallest: number
+  readonly kinds: BlockKinds
+  /** Blocks of the smallest candidate: they run in all of them. */
+  readonly smallest: Blocks
 }
 
 /**
@@ -93,7 +97,7 @@ export function planStages(options: ScheduleOptions): Plan {
   const firsts = firstSteps(epochs, stepsPerEpoch, lengths)
   const steps = Math.round((epochs + cooldownEpochs) * stepsPerEpoch)
   return {
-    ...{ kind, space, epochs, stepsPerEpoch, steps },
+    ...{ kind, kinds: full.kinds, space, epochs, stepsPerEpoch, steps },
     stages: firsts.map((first, k) => ({
       start: first / stepsPerEpoch,
       first,
@@ -139,9 +143,15 @@ function subnetworksOf(
     case 'original':
       return [whole]
     case 'prog':
-      return space.ratios.map((ratio) => subnetworkOf(full, ratio, ratio))
+      return nest(
+        full,
+        space.ratios.map((ratio) => subnetworkOf(full, ratio, ratio)),
+      )
     case 'progstack':
-      return [0.25, 0.5, 1].map((l) => subnetworkOf(full, l, 1))
+      return nest(
+        full,
+        [0.25, 0.5, 1].map((l) => subnetworkOf(full, l, 1)),
+      )
     case 'fixed':
       if (!subnetworks?.length)
         throw new AutoprogError(
@@ -151,7 +161,10 @@ function subnetworksOf(
             hint: 'For example [{ l: 0.5, n: 0.6 }, { l: 1, n: 1 }].',
           },
         )
-      return subnetworks.map(({ l, n }) => subnetworkOf(full, l, n))
+      return nest(
+        full,
+        subnetworks.map(({ l, n }) => subnetworkOf(full, l, n)),
+      )
     case 'supernet':
       return [undefined]
     case 'autoprog':
@@ -179,13 +192,13 @@ export function openStage(
   const candidates = planned.subnetwork ? [] : searchSpace(plan.space, index + 1, previous, choice)
   const search = { stageSteps: end - first, stepsPerEpoch: plan.stepsPerEpoch, epochs: plan.epochs }
   return {
-    ...{ index, first, end, candidates },
+    ...{ index, first, end, candidates, kinds: plan.kinds },
     searchSteps:
       plan.kind === 'supernet'
         ? end - first
         : searchSteps({ ...search, candidates: candidates.length, asked: searchEpochs }),
     subnetwork: planned.subnetwork ?? candidates.at(-1)!,
-    smallest: (planned.subnetwork ?? candidates[0]!).depth,
+    smallest: (planned.subnetwork ?? candidates[0]!).blocks,
   }
 }
 
@@ -210,15 +223,15 @@ export function searchSteps(options: {
 }
 
 /**
- * The blocks that a candidate of `depth` runs in the network held, ascending: those of the smallest candidate, and then
- * new ones from the deep end backwards. From the second stage on the smallest candidate is the network that `operator`
- * has grown, wherever that puts its layers.
+ * The blocks that a candidate runs in the network held, ascending: those of the smallest candidate, and then new ones from
+ * the deep end backwards. From the second stage on the smallest candidate is the network that `operator` has grown,
+ * wherever that puts its layers.
  */
 export function layersOf(
-  { index, smallest, subnetwork }: Pick<OpenStage, 'index' | 'smallest' | 'subnetwork'>,
-  depth: number,
+  { index, kinds, smallest, subnetwork }: Pick<OpenStage, 'index' | 'kinds' | 'smallest' | 'subnetwork'>,
+  blocks: Blocks,
   operator: GrowthOperator = 'mogrow',
 ): number[] {
-  const kept = index === 0 ? undefined : ownLayers(grow(operator, smallest, subnetwork.depth))
-  return runningLayers(smallest, subnetwork.depth, depth, kept)
+  const kept = index === 0 ? undefined : ownLayers(growBlocks(kinds, operator, smallest, subnetwork.blocks))
+  return runningBlocks(kinds, smallest, subnetwork.blocks, blocks, kept)
 }

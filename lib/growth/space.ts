@@ -5,11 +5,15 @@
  * of ratios comes to.
  */
 import { AutoprogError, expected } from '../errors.js'
+import type { BlockKinds, Model } from '../models/model.js'
+import { type Blocks, nestedSplit, outlookerSplit, stageBlocks, totalOf } from './layer-map.js'
+import { roundToMultiple } from './rounding.js'
 
 /** A full network, as far as growth needs to know it. */
 export interface FullNetwork {
-  /** Blocks that can run or be left out. */
-  readonly depth: number
+  readonly kinds: BlockKinds
+  /** Blocks that can run or be left out, of each kind. */
+  readonly blocks: Blocks
   /** Pixels. */
   readonly resolution: number
   /** Candidate resolutions are multiples of this; the full one has to be. */
@@ -17,6 +21,8 @@ export interface FullNetwork {
 }
 
 export interface Subnetwork {
+  /** Blocks of each kind, and all of them. */
+  readonly blocks: Blocks
   readonly depth: number
   readonly resolution: number
   /** Ratios to the full network, before rounding. */
@@ -24,17 +30,16 @@ export interface Subnetwork {
   readonly n: number
 }
 
+export const fullNetworkOf = ({ kinds, blocks, imageSize, growthMultiple }: Model): FullNetwork => ({
+  ...{ kinds, blocks, resolution: imageSize, multiple: growthMultiple },
+})
+
 /** The candidates of both dimensions, one per stage, ascending; duplicates where rounding makes them meet. */
 export interface GrowthSpace {
   readonly ratios: readonly number[]
+  readonly blocks: readonly Blocks[]
   readonly depths: readonly number[]
   readonly resolutions: readonly number[]
-}
-
-/** `value` to the nearest multiple of `multiple`, at least one of them, but never below 0.9 of the value. */
-export function roundToMultiple(value: number, multiple: number): number {
-  const rounded = Math.max(multiple, Math.floor((value + multiple / 2) / multiple) * multiple)
-  return rounded < 0.9 * value ? rounded + multiple : rounded
 }
 
 /** The sub-network of given ratios. Throws CONFIG for ratios outside of (0, 1], and where no layer would be left. */
@@ -42,16 +47,53 @@ export function subnetworkOf(full: FullNetwork, l: number, n: number): Subnetwor
   checkFull(full)
   checkRatio('the ratio of layers l', l)
   checkRatio('the ratio of resolution n', n)
-  if (l * full.depth < 0.5)
-    throw new AutoprogError('CONFIG', `A ratio of ${l} leaves none of the ${full.depth} layers`, {
-      hint: `Use a ratio of at least ${Number((1 / full.depth).toPrecision(3))}.`,
-    })
+  const blocks = blocksOf(full, l)
   return {
-    depth: Math.min(full.depth, roundToMultiple(l * full.depth, 1)),
+    blocks,
+    depth: totalOf(blocks),
     resolution: Math.min(full.resolution, roundToMultiple(n * full.resolution, full.multiple)),
     l,
     n,
   }
+}
+
+/** A share `l` of the blocks. Throws CONFIG where none would be left, or no outlooker beside a transformer. */
+function blocksOf({ kinds, blocks }: FullNetwork, l: number): Blocks {
+  if (kinds === 'stages') return stageBlocks(l, blocks)
+  const total = totalOf(blocks)
+  const least = kinds === 'outlookers' ? 2 : 1
+  if (l * total < least - 0.5) {
+    const none = kinds === 'outlookers' ? 'no outlooker or no transformer' : 'none'
+    throw new AutoprogError('CONFIG', `A ratio of ${l} leaves ${none} of the ${total} layers`, {
+      hint: `Use a ratio of at least ${Number((least / total).toPrecision(3))}.`,
+    })
+  }
+  const depth = Math.min(total, roundToMultiple(l * total, 1))
+  if (kinds === 'layers') return [depth]
+  if (depth === total) return blocks
+  const { outlookers, transformers } = outlookerSplit(depth)
+  return [outlookers, transformers]
+}
+
+/**
+ * The blocks of a network of `depth` layers. Throws CONFIG where the stages of a ResNet, each with its share of blocks,
+ * never have so many.
+ */
+export function blocksOfDepth({ kinds, blocks }: FullNetwork, depth: number): Blocks {
+  if (kinds === 'layers') return [depth]
+  const total = totalOf(blocks)
+  if (depth === total) return blocks
+  if (kinds === 'outlookers') {
+    const { outlookers, transformers } = outlookerSplit(depth)
+    return [outlookers, transformers]
+  }
+  const networks = Array.from({ length: 100 }, (_, index) => stageBlocks((index + 1) / 100, blocks))
+  const found = networks.find((each) => totalOf(each) === depth)
+  if (found !== undefined) return found
+  const depths = [...new Set(networks.map(totalOf))].join(', ')
+  throw new AutoprogError('CONFIG', expected(`one of ${depths} blocks`, 'the depth', depth), {
+    hint: 'Every stage has the same share of its blocks.',
+  })
 }
 
 /** `stages` ratios evenly spaced from `ratio` to 1, with their depths and resolutions ("0.4 Omega"). Throws CONFIG. */
@@ -64,12 +106,28 @@ export function growthSpace(full: FullNetwork, stages: number, ratio: number): G
   const ratios = Array.from({ length: stages }, (_, k) =>
     k === stages - 1 ? 1 : ratio + ((1 - ratio) * k) / (stages - 1),
   )
-  const networks = ratios.map((value) => subnetworkOf(full, value, value))
+  const networks = nest(
+    full,
+    ratios.map((value) => subnetworkOf(full, value, value)),
+  )
   return {
     ratios,
+    blocks: networks.map(({ blocks }) => blocks),
     depths: networks.map(({ depth }) => depth),
     resolutions: networks.map(({ resolution }) => resolution),
   }
+}
+
+/** The same sub-networks with their outlookers so that each that is deeper than the one before it holds its layers. */
+export function nest(full: FullNetwork, networks: readonly Subnetwork[]): Subnetwork[] {
+  if (full.kinds !== 'outlookers') return [...networks]
+  const nested: Subnetwork[] = []
+  for (const network of networks) {
+    const before = nested.at(-1)
+    const grows = before !== undefined && network.depth > before.depth
+    nested.push(grows ? { ...network, blocks: nestedSplit(network.depth, before.blocks, full.blocks) } : network)
+  }
+  return nested
 }
 
 /**
@@ -110,6 +168,7 @@ export function searchSpace(
   }[choice]
   return pick(space.depths, current?.depth, 3).flatMap((depth) =>
     resolutions.map((resolution) => ({
+      blocks: space.blocks[space.depths.indexOf(depth)]!,
       depth,
       resolution,
       l: ratioOf(space.depths, depth),
@@ -125,8 +184,8 @@ function checkRatio(name: string, ratio: number): void {
   })
 }
 
-function checkFull({ depth, resolution, multiple }: FullNetwork): void {
-  for (const [name, value] of Object.entries({ depth, resolution, multiple }))
+function checkFull({ blocks, resolution, multiple }: FullNetwork): void {
+  for (const [name, value] of Object.entries({ depth: totalOf(blocks), resolution, multiple }))
     if (!Number.isInteger(value) || value < 1)
       throw new AutoprogError('CONFIG', expected('a positive integer', `the full network's ${name}`, value))
   if (resolution % multiple !== 0)

@@ -18,6 +18,8 @@ export interface ParameterSpecification {
   /** The block it belongs to, counted from the input; undefined outside of the blocks. */
   readonly block: number | undefined
   readonly initialization: Initialization
+  /** A running mean or variance: part of the weights and their averages, but neither trained nor counted. */
+  readonly statistic: boolean
 }
 
 export interface BuildOptions {
@@ -27,14 +29,34 @@ export interface BuildOptions {
   readonly layers: readonly number[]
   /** The tensor of a parameter, or of `rows` of its first axis. */
   parameter(name: string, rows?: readonly [number, number]): Tensor
-  /** Stochastic depth's factors (B, 2 * depth): attention and MLP of each block in turn. */
+  /**
+   * The forward pass of training: batch norm takes the statistics of the batch, and moves the running ones towards them
+   * by `momentum` (0: not at all); a head for tokens stands by itself. That of evaluation if not given.
+   */
+  readonly training?: { readonly momentum: number } | undefined
+  /** Stochastic depth's factors (B, branches * depth): the residual branches of each block in turn. */
   readonly keep?: Tensor | undefined
+  /** MixToken's box, i32 (4: top, left, bottom, right) on the grid of `tokenLogits`, where tokens are mixed. */
+  readonly mixBox?: Tensor | undefined
   /**
    * Computes every token in the last block too. Only the class token reaches the logits, so training leaves the rest out;
    * FLOPs are counted with it, as the literature counts them.
    */
   readonly everyToken?: boolean
 }
+
+export interface Outputs {
+  /** (B, classes) or (B, 1, classes). */
+  readonly logits: Tensor
+  /** Of a head for every token, (B, tokens, classes), where the network has one; each where its own image has it. */
+  readonly tokenLogits?: Tensor
+}
+
+/**
+ * What the blocks of a network are, which decides how it shrinks and grows: layers all alike; a VOLO's outlookers, then
+ * transformers; or the stages of a ResNet, of which the first block always runs.
+ */
+export type BlockKinds = 'layers' | 'outlookers' | 'stages'
 
 /** A network by its numbers: no weights, no device. */
 export interface Model {
@@ -47,19 +69,30 @@ export interface Model {
   readonly resolutionStep: number
   /** Candidate resolutions of growth are multiples of this. */
   readonly growthMultiple: number
-  /** Blocks that can run or be left out. */
+  readonly kinds: BlockKinds
+  /** Blocks that can run or be left out, of each kind. */
+  readonly blocks: readonly number[]
+  /** All of them. */
   readonly depth: number
+  /** Residual branches of a block that stochastic depth can drop. */
+  readonly branches: 0 | 2
+  /** Pixels on a side of what one token of `tokenLogits` stands for; undefined where there is no such head. */
+  readonly tokenSize: number | undefined
+  /** Whether anything depends on the batch as a whole, so that its division matters. */
+  readonly batchNorm: boolean
   readonly mean: readonly number[]
   readonly deviation: readonly number[]
   readonly parameters: readonly ParameterSpecification[]
-  /** Builds the forward pass; returns the logits (B, classes) or (B, 1, classes). */
-  build(graph: Graph, options: BuildOptions): Tensor
-  /** The same network with another number of blocks. */
-  withDepth(depth: number): Model
+  /** What the names of block `index`'s parameters begin with, the dot included. */
+  blockPrefix(index: number): string
+  /** Builds the forward pass. */
+  build(graph: Graph, options: BuildOptions): Outputs
+  /** The same network with other numbers of blocks. */
+  withBlocks(blocks: readonly number[]): Model
   /** The same network for other data. */
   withData(data: { classes?: number; channels?: 1 | 3 }): Model
   /** Forward multiply-adds of one image, as the literature counts them. */
-  flops(options?: { depth?: number; resolution?: number }): number
-  /** Elements of all parameters of the network with `depth` blocks. */
-  parameterCount(depth?: number): number
+  flops(options?: { blocks?: readonly number[]; resolution?: number }): number
+  /** Elements of all parameters of the network with these blocks. */
+  parameterCount(blocks?: readonly number[]): number
 }

@@ -1,7 +1,11 @@
 import { AutoprogError, describe, nearest } from '../errors.js'
 import type { Model } from './model.js'
+import type { ResnetConfiguration } from './resnet.js'
+import { createResnet } from './resnet.js'
 import type { VitConfiguration } from './vit.js'
 import { createVit } from './vit.js'
+import type { VoloConfiguration } from './volo.js'
+import { createVolo } from './volo.js'
 
 const deit = (embedDim: number, heads: number): VitConfiguration => ({
   imageSize: 224,
@@ -12,10 +16,44 @@ const deit = (embedDim: number, heads: number): VitConfiguration => ({
   classes: 1000,
 })
 
+const wide = { embedDims: [256, 512, 512, 512], heads: [8, 16, 16, 16] }
+const wider = { embedDims: [384, 768, 768, 768], heads: [12, 16, 16, 16] }
+const volos: Readonly<Record<string, Omit<VoloConfiguration, 'imageSize' | 'classes'>>> = {
+  d1: { layers: [4, 4, 8, 2], embedDims: [192, 384, 384, 384], heads: [6, 12, 12, 12] },
+  d2: { layers: [6, 4, 10, 4], ...wide },
+  d3: { layers: [8, 8, 16, 4], ...wide },
+  d4: { layers: [8, 8, 16, 4], ...wider },
+  d5: { layers: [12, 12, 20, 4], ...wider, mlpRatio: 4, stemDim: 128 },
+}
+const volo = (size: keyof typeof volos, imageSize: number) => {
+  const name = `volo_${size}_${imageSize}`
+  return { [name]: () => createVolo(name, { ...volos[size]!, imageSize, classes: 1000 }) }
+}
+
+const resnet = (name: string, block: ResnetConfiguration['block'], layers: number[]) => ({
+  [name]: () => createResnet(name, { block, layers, imageSize: 224, classes: 1000 }),
+})
+
 const registry: Readonly<Record<string, () => Model>> = {
   deit_tiny_patch16_224: () => createVit('deit_tiny_patch16_224', deit(192, 3)),
   deit_small_patch16_224: () => createVit('deit_small_patch16_224', deit(384, 6)),
   deit_base_patch16_224: () => createVit('deit_base_patch16_224', deit(768, 12)),
+  ...volo('d1', 224),
+  ...volo('d1', 384),
+  ...volo('d2', 224),
+  ...volo('d2', 384),
+  ...volo('d3', 224),
+  ...volo('d3', 448),
+  ...volo('d4', 224),
+  ...volo('d4', 448),
+  ...volo('d5', 224),
+  ...volo('d5', 448),
+  ...volo('d5', 512),
+  ...resnet('resnet18', 'basic', [2, 2, 2, 2]),
+  ...resnet('resnet34', 'basic', [3, 4, 6, 3]),
+  ...resnet('resnet50', 'bottleneck', [3, 4, 6, 3]),
+  ...resnet('resnet101', 'bottleneck', [3, 4, 23, 3]),
+  ...resnet('resnet152', 'bottleneck', [3, 8, 36, 3]),
   // For trials and tests: seconds rather than hours.
   vit_micro: () =>
     createVit('vit_micro', { imageSize: 32, patchSize: 8, embedDim: 48, depth: 4, heads: 3, classes: 10 }),
@@ -39,38 +77,64 @@ export function modelNames(): string[] {
   return Object.keys(registry)
 }
 
-/** Kinds of network whose numbers may be given freely. */
-const kinds = { vit: (configuration: VitConfiguration) => createVit('vit', configuration) }
+interface Configurations {
+  vit: VitConfiguration
+  volo: VoloConfiguration
+  resnet: ResnetConfiguration
+}
+type Kind = keyof Configurations
 
-/** A name, or a kind with its numbers; `classes` may come from the data. */
-export type ModelDescription =
-  | string
-  | ({ kind: 'vit' } & Omit<VitConfiguration, 'classes'> & { classes?: number | undefined })
+/** Kinds of network whose numbers may be given freely. */
+const kinds: { readonly [K in Kind]: (configuration: Configurations[K]) => Model } = {
+  vit: (configuration) => createVit('vit', configuration),
+  volo: (configuration) => createVolo('volo', configuration),
+  resnet: (configuration) => createResnet('resnet', configuration),
+}
+export const modelKinds = Object.keys(kinds) as readonly Kind[]
+
+/** A kind with its numbers; `classes` may come from the data. */
+type Described<K extends Kind> = { kind: K } & Omit<Configurations[K], 'classes'> & { classes?: number | undefined }
+
+/** A name, or a kind with its numbers. */
+export type ModelDescription = string | { [K in Kind]: Described<K> }[Kind]
+
+/** What of a network the data decides. */
+interface ForData {
+  classes?: number
+  channels?: 1 | 3
+}
 
 /**
  * A model by name, by kind and configuration (`createModel('vit', { … })`), or by a mapping with its kind inside, as a
  * recipe has it. Throws CONFIG for an unknown name, suggesting the nearest.
  */
-export function createModel(
-  description: ModelDescription,
-  configuration?: VitConfiguration | { classes?: number; channels?: 1 | 3 },
-): Model {
+export function createModel<K extends Kind>(kind: K, configuration: Configurations[K]): Model
+export function createModel(description: ModelDescription, data?: ForData): Model
+export function createModel(description: ModelDescription, given?: ForData | Configurations[Kind]): Model {
   if (typeof description === 'object' && description !== null) {
-    const { kind, ...rest } = description
-    if (kind in kinds) return kinds[kind]({ ...rest, ...configuration } as VitConfiguration)
-    throw unknownModel(kind)
+    const { kind, ...numbers } = description
+    if (!isKind(kind)) throw unknownModel(kind)
+    const { classes, channels } = (given ?? {}) as ForData
+    const model = make(kind, { ...numbers, ...(classes !== undefined && { classes }) } as Configurations[Kind])
+    return channels === undefined || channels === model.channels ? model : model.withData({ channels })
   }
-  if (description in kinds && configuration !== undefined)
-    return kinds[description as 'vit'](configuration as VitConfiguration)
+  if (isKind(description) && given !== undefined) return make(description, given as Configurations[Kind])
   const create = Object.hasOwn(registry, description) ? registry[description] : undefined
   if (create === undefined) throw unknownModel(description)
   const model = create()
-  return configuration === undefined ? model : model.withData(configuration)
+  return given === undefined ? model : model.withData(given as ForData)
+}
+
+const isKind = (name: unknown): name is Kind => typeof name === 'string' && Object.hasOwn(kinds, name)
+
+/** The kind decides which configuration it is. */
+function make(kind: Kind, configuration: Configurations[Kind]): Model {
+  return (kinds[kind] as (configuration: Configurations[Kind]) => Model)(configuration)
 }
 
 function unknownModel(name: unknown): AutoprogError {
-  const close = nearest(String(name), [...modelNames(), ...Object.keys(kinds)])
+  const close = nearest(String(name), [...modelNames(), ...modelKinds])
   return new AutoprogError('CONFIG', `There is no model ${describe(name)}`, {
-    hint: `${close ? `Did you mean ${close}? ` : ''}Known: ${modelNames().join(', ')}, or kind: vit with its numbers.`,
+    hint: `${close ? `Did you mean ${close}? ` : ''}Known: ${modelNames().join(', ')}, or kind: ${modelKinds.join(', ')} with its numbers.`,
   })
 }

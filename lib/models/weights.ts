@@ -26,7 +26,8 @@ function invalid(path: string, reason: string, cause?: unknown): AutoprogError {
 
 /**
  * Reads a safetensors file: 8 bytes of header length, a JSON header, then the tensors without gaps or overlaps. Throws
- * CHECKPOINT when the file is missing, cut off or malformed, or holds other types than F32, I32 and U8.
+ * CHECKPOINT when the file is missing, cut off or malformed, or holds other types than F32, I32 and U8; PyTorch's counters of
+ * batches are passed over, since nothing depends on them where batch norm has a momentum.
  */
 export async function readTensors(path: string): Promise<TensorFile> {
   const file = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
@@ -49,6 +50,7 @@ export async function readTensors(path: string): Promise<TensorFile> {
     const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
     const [from, to] = checkEntry(path, name, dtype, shape, offsets, data.length)
     parts.push([from, to, name])
+    if (dtype === 'I64') continue
     const Values = types[dtype as keyof typeof types]
     const bytes = new Uint8Array(to - from)
     bytes.set(data.subarray(from, to))
@@ -90,14 +92,20 @@ function checkEntry(
   offsets: unknown,
   available: number,
 ): [number, number] {
-  if (typeof dtype !== 'string' || !Object.hasOwn(types, dtype))
+  const bytesEach =
+    dtype === 'I64' && name.endsWith('num_batches_tracked')
+      ? 8
+      : typeof dtype === 'string' && Object.hasOwn(types, dtype)
+        ? types[dtype as keyof typeof types].BYTES_PER_ELEMENT
+        : undefined
+  if (bytesEach === undefined)
     throw invalid(path, `${name} has type ${String(dtype)}, but only ${Object.keys(types).join(', ')} are read`)
   const natural = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
   if (!Array.isArray(shape) || !shape.every(natural)) throw invalid(path, `${name} has no proper shape`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(natural))
     throw invalid(path, `${name} has no proper offsets`)
   const [from, to] = offsets as [number, number]
-  const bytes = sizeOf(shape) * types[dtype as keyof typeof types].BYTES_PER_ELEMENT
+  const bytes = sizeOf(shape) * bytesEach
   if (to > available || from > to) throw invalid(path, `${name} lies at bytes ${from} to ${to} of ${available}`)
   if (to - from !== bytes)
     throw invalid(path, `${name} of shape [${shape.join(', ')}] should have ${bytes} bytes but has ${to - from}`)

@@ -1,11 +1,11 @@
 import type { Mix } from '../data/mix.js'
 import { AutoprogError, expected } from '../errors.js'
+import { checkResolution } from '../models/layers.js'
 import type { Model } from '../models/model.js'
-import { checkResolution } from '../models/vit.js'
 import type { Values } from '../native.js'
-import { checkErase, mixValues } from './mixing.js'
-import type { ProgramRequest, ProgramSettings } from './programs.js'
-import { drawsOnDevice } from './programs.js'
+import { boxShare, checkBox, checkErase, mixValues } from './mixing.js'
+import type { Mode, ProgramRequest, ProgramSettings } from './programs.js'
+import { drawsOnDevice, modes } from './programs.js'
 
 /** Which copy of the parameters: the trained one, or a moving average. */
 export type WeightsName = 'model' | `ema${number}`
@@ -43,6 +43,11 @@ export interface BatchOptions {
   /** Part of the batch that is computed at once: an even divisor of it. Chosen by size unless given. */
   microBatch?: number
   weights?: WeightsName
+  /**
+   * The forward pass of evaluation (the default) or of training: batch norm then takes the batch's own statistics, without
+   * moving the running ones, which steps and gradients do.
+   */
+  mode?: Mode
   /** Stochastic depth: keep or drop (1 or 0) of each block's two branches for each image (depth, 2, B). */
   keepMask?: Uint8Array
   /** Probability with which each block's branches were kept (depth), with `keepMask`. */
@@ -53,6 +58,13 @@ export interface BatchOptions {
   erase?: Int32Array
   /** Mixup or CutMix of images i and B - 1 - i and of their targets, after erasing. */
   mix?: Mix
+  /**
+   * MixToken (Jiang et al., 2021): tokens inside of the box [top, left, bottom, right], on the grid of the token logits, come
+   * from image B - 1 - i; class targets are mixed by their share, token targets stay those of their own images.
+   */
+  mixBox?: readonly [number, number, number, number] | null
+  /** Soft targets of every token (B, tokens, classes); the loss of tokens is left out unless given. */
+  tokenTargets?: Float32Array
   /** Address of this batch's draws; any non-negative integer. */
   step?: number
   learningRate?: number
@@ -71,9 +83,11 @@ type Common = Pick<
   | 'stochasticDepth'
   | 'erase'
   | 'mix'
+  | 'mixBox'
+  | 'tokenTargets'
   | 'step'
 >
-export type ForwardOptions = Common & Pick<BatchOptions, 'targets' | 'weights'>
+export type ForwardOptions = Common & Pick<BatchOptions, 'targets' | 'weights' | 'mode'>
 export type GradientOptions = Common & { targets: Int32Array | Float32Array; imageGradient?: boolean }
 export type StepOptions = Common & { targets: Int32Array | Float32Array; learningRate: number }
 
@@ -88,7 +102,9 @@ export function prepare(
   const layers = checkLayers(options.layers, model)
   const { targets, values: targetValues } = prepareTargets(kind, options.targets, batch, model)
   const { keep, values: keepValues } = prepareKeep(options, batch, model)
-  const { erase, mix } = options
+  const { erase } = options
+  const { mix, values: mixedValues } = prepareMix(options, resolution, model)
+  const tokenTargets = checkTokenTargets(options.tokenTargets, batch, resolution, model)
   if (erase !== undefined) checkErase(erase, batch, resolution)
   const request: ProgramRequest = {
     kind,
@@ -101,14 +117,16 @@ export function prepare(
     smoothing: targets === 'labels' && kind !== 'forward' ? settings.smoothing : 0,
     keep,
     erase: erase !== undefined,
-    mix: mix !== undefined,
+    mix,
+    tokenTargets: tokenTargets !== undefined,
+    mode: kind === 'forward' ? checkMode(options.mode) : 'train',
     weights: checkWeights(options.weights, settings),
     imageGradient: options.imageGradient ?? false,
   }
   const values: Values = {}
-  Object.assign(values, imageValues, targetValues, keepValues)
+  Object.assign(values, imageValues, targetValues, keepValues, mixedValues)
   if (erase !== undefined) values.erase = erase
-  if (mix !== undefined) values.mix = mixValues(mix, resolution)
+  if (tokenTargets !== undefined) values.tokenTargets = tokenTargets
   if (drawsOnDevice(request)) Object.assign(values, addressOf(options.step, batch, settings))
   if (kind === 'step') values.hyper = hyperOf(options.learningRate, settings)
   return { request, values }
@@ -197,8 +215,50 @@ function prepareTargets(kind: ProgramRequest['kind'], targets: BatchOptions['tar
   )
 }
 
+function checkMode(mode: Mode = 'evaluate'): Mode {
+  if (modes.includes(mode)) return mode
+  throw new AutoprogError('CONFIG', expected(`one of ${modes.join(', ')}`, 'mode', mode))
+}
+
+/** Tokens on a side of the grid that the head for tokens looks at. Throws CONFIG where there is no such head. */
+function tokenGrid(option: string, { name, tokenSize }: Model, resolution: number): number {
+  if (tokenSize !== undefined) return resolution / tokenSize
+  throw new AutoprogError('CONFIG', `${name} has no head for tokens, which ${option} needs`, {
+    hint: 'VOLO models have one.',
+  })
+}
+
+/** Only a network with a head for tokens mixes within. */
+function prepareMix({ mix, mixBox }: BatchOptions, resolution: number, model: Model) {
+  if (mixBox === undefined || mixBox === null)
+    return mix === undefined
+      ? { mix: 'none' as const, values: {} }
+      : { mix: 'images' as const, values: { mix: mixValues(mix, resolution) } }
+  if (mix !== undefined)
+    throw new AutoprogError('CONFIG', 'Images are mixed by mix or by mixBox, not by both', { hint: 'Leave out one.' })
+  const grid = tokenGrid('mixBox', model, resolution)
+  const box = checkBox(mixBox, grid)
+  const values = { mix: mixValues({ lambda: boxShare(box, grid) }, resolution), mixBox: Int32Array.from(box) }
+  return { mix: 'tokens' as const, values }
+}
+
+function checkTokenTargets(targets: BatchOptions['tokenTargets'], batch: number, resolution: number, model: Model) {
+  if (targets === undefined) return undefined
+  const grid = tokenGrid('tokenTargets', model, resolution)
+  const size = batch * grid ** 2 * model.classes
+  if (targets instanceof Float32Array && targets.length === size) return targets
+  throw new AutoprogError(
+    'SHAPE',
+    expected(`a Float32Array of length ${size} (${batch}, ${grid ** 2}, ${model.classes})`, 'tokenTargets', targets),
+  )
+}
+
 function prepareKeep({ keepMask, keepProbability, stochasticDepth = 0 }: BatchOptions, batch: number, model: Model) {
-  const { depth } = model
+  const { depth, branches } = model
+  if (branches === 0 && (keepMask !== undefined || stochasticDepth > 0))
+    throw new AutoprogError('CONFIG', `${model.name} has no stochastic depth`, {
+      hint: 'Leave keepMask out, and set stochasticDepth to 0.',
+    })
   if (keepMask !== undefined) {
     if (!(keepMask instanceof Uint8Array) || keepMask.length !== depth * 2 * batch)
       throw new AutoprogError(

@@ -34,7 +34,9 @@ export interface EvaluateResult extends Accuracy {
  */
 export async function evaluate(run: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const config = loadConfig({ file: join(run, 'config.yaml') })
-  const { tensors, trainer } = await loadCheckpoint<{ depth: number; subnetwork: { resolution: number } }>(run)
+  const { tensors, trainer } = await loadCheckpoint<{ blocks: readonly number[]; subnetwork: { resolution: number } }>(
+    run,
+  )
   const dataset = await loadDataset(options.data ?? config.data, {
     seed: config.seed,
     ...(options.signal && { signal: options.signal }),
@@ -42,7 +44,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
   const device = await openDevice(config.device, config)
   try {
     const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
-    const classes = tensors.get('weights/head.bias')?.values.length
+    const classes = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))?.values.length
     if (classes !== model.classes)
       throw new AutoprogError(
         'DATA',
@@ -50,7 +52,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       )
     const session = await createSession({
       device,
-      model: model.withDepth(trainer.depth),
+      model: model.withBlocks(trainer.blocks),
       precision: config.precision,
       optimizer: { averages: config.ema.decays },
     })

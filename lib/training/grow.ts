@@ -18,6 +18,8 @@ export interface LayerSource {
 }
 
 export interface GrowOptions {
+  /** Blocks of each kind of the new network; as many as there are sources unless given, where they are all of one kind. */
+  blocks?: readonly number[]
   /** MoGrow: which blocks take their weights from the slowest average; 'none' (the default) is plain copying. */
   fromAverage?: 'none' | 'all' | 'added'
   /** Whether the optimizer's moments and step counts grow with the weights or restart at zero; 'grow' unless given. */
@@ -50,15 +52,31 @@ export function growParameters(
       hint: 'Give optimizer.averages, such as [0.9996].',
     })
   const slowest = `ema${averages.indexOf(Math.max(...averages))}`
-  const grown = model.withDepth(layers.length)
+  const { blocks = [layers.length] } = options
+  if (blocks.length !== model.blocks.length || blocks.reduce((sum, count) => sum + count, 0) !== layers.length)
+    throw new AutoprogError(
+      'SHAPE',
+      expected(`${model.blocks.length} numbers of blocks, ${layers.length} in all`, 'blocks', blocks),
+    )
+  const grown = model.withBlocks(blocks)
   const result: SessionState = new Map([['scaling', state.get('scaling')!]])
   for (const specification of grown.parameters) {
     const { name, block, shape } = specification
     const layer = block === undefined ? { source: undefined, added: false } : layers[block]!
-    const source = typeof layer.source === 'number' ? name.replace(/\d+/, String(layer.source)) : name
+    const source =
+      typeof layer.source === 'number' && block !== undefined
+        ? model.blockPrefix(layer.source) + name.slice(grown.blockPrefix(block).length)
+        : name
     const fresh = layer.source === null ? initialValues(specification, seed, occasion) : undefined
     const averaged = fromAverage === 'all' || (fromAverage === 'added' && layer.added)
-    const take = (arena: string) => state.get(`${arena}/${source}`)!.values.slice()
+    const take = (arena: string) => {
+      const held = state.get(`${arena}/${source}`)
+      if (held !== undefined && (arena === 'steps' || held.shape.join() === shape.join())) return held.values.slice()
+      throw new AutoprogError(
+        'SHAPE',
+        `Block ${layer.source} cannot become block ${block}: ${source} does not fit ${name}`,
+      )
+    }
     const arenas = ['weights', ...averages.map((_, index) => `ema${index}`)]
     for (const arena of arenas)
       result.set(`${arena}/${name}`, {

@@ -41,3 +41,22 @@ export function checkErase(erase: Int32Array, batch: number, side: number): void
       )
   }
 }
+
+/** A box [top, left, bottom, right] of tokens on a grid; bottom and right lie outside. */
+export type TokenBox = readonly [top: number, left: number, bottom: number, right: number]
+
+/** Throws CONFIG unless the box lies on the grid. */
+export function checkBox(box: TokenBox, grid: number): TokenBox {
+  const proper =
+    Array.isArray(box) && box.length === 4 && box.every((edge) => Number.isInteger(edge) && edge >= 0 && edge <= grid)
+  if (proper && box[0] <= box[2] && box[1] <= box[3]) return box
+  throw new AutoprogError(
+    'CONFIG',
+    expected(`[top, left, bottom, right] from 0 to ${grid} with top <= bottom and left <= right`, 'mixBox', box),
+  )
+}
+
+/** The share of a grid of tokens that the box leaves to their own images. */
+export function boxShare([top, left, bottom, right]: TokenBox, grid: number): number {
+  return 1 - ((bottom - top) * (right - left)) / grid ** 2
+}

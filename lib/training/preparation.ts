@@ -5,6 +5,7 @@ import type { Model } from '../models/model.js'
 import type { Device } from '../native.js'
 import type { LoaderFigures } from '../report/events.js'
 import { integer, percent } from '../report/format.js'
+import { microBatches } from './batch.js'
 import type { Config } from './config.js'
 import { resolveConfig } from './config.js'
 
@@ -30,19 +31,22 @@ export function evaluationOf({ evaluation, augmentation }: Config, split: Sizes)
 }
 
 /** A model for images of one's own, by their size and by what will compute it. */
-function modelFor({ train, channels }: Dataset, device: Device): { model: Config['model']; why: string } {
+function modelFor({ train, channels }: Dataset, device: Device): { model: Config['model']; why: string; name: string } {
   const network = { kind: 'vit', channels } as const
   if (isSmallSquare(train)) {
     const side = train.uniform!.width
     // Enlarged, so that there is resolution to spare, which a progressive schedule saves on.
     const imageSize = Math.max(32, 8 * Math.round((side <= 40 ? 2 * side : side) / 8))
     const model = { ...network, imageSize, patchSize: 8, embedDim: 64, depth: 6, heads: 2 }
-    return { model, why: `${imageSize} px for images of ${side} x ${side}` }
+    return { model, name: nameOf(model), why: `${imageSize} px for images of ${side} x ${side}` }
   }
-  if (device.kind === 'cuda') return { model: 'deit_small_patch16_224', why: '224 px for photos on a GPU' }
+  const small = 'deit_small_patch16_224'
+  if (device.kind === 'cuda') return { model: small, name: small, why: '224 px for photos on a GPU' }
   const model = { ...network, imageSize: 96, patchSize: 12, embedDim: 128, depth: 8, heads: 4 }
-  return { model, why: '96 px for photos on a processor' }
+  return { model, name: nameOf(model), why: '96 px for photos on a processor' }
 }
+
+const nameOf = ({ depth }: { depth: number }) => `a vision transformer of ${depth} layers`
 
 /** Batches of which an epoch has at least this many, where the recipe leaves the model to us. */
 const batchesPerEpoch = 8
@@ -50,12 +54,26 @@ const batchesPerEpoch = 8
 /** The recipe with `model: auto` settled, and its batch where the data is too small for it; what was settled, for a human. */
 export function settle(config: Config, dataset: Dataset, device: Device): { config: Config; notices: string[] } {
   if (config.model !== 'auto') return { config, notices: [] }
-  const { model, why } = modelFor(dataset, device)
+  const { model, name, why } = modelFor(dataset, device)
   const fitting = 2 * Math.max(1, Math.floor(dataset.train.length / batchesPerEpoch / 2))
   const batch = Math.min(config.batch, fitting)
   const smaller = batch === config.batch ? '' : `, and a batch of ${batch} for ${integer(dataset.train.length)} images`
-  const name = typeof model === 'string' ? model : `a vision transformer of ${model.depth} layers`
   return { config: resolveConfig({ ...config, model, batch }), notices: [`chose ${name}, ${why}${smaller}`] }
+}
+
+/** Images whose statistics batch norm takes together where the recipe leaves it to us: enough to be steady, few enough to fit. */
+const batchNormImages = { cpu: 32, cuda: 256 }
+
+/**
+ * The recipe with its micro-batch settled, where it is more than a matter of speed: batch norm takes its statistics over one.
+ */
+export function settleMicroBatch(config: Config, model: Model, device: Device): { config: Config; notices: string[] } {
+  if (config.microBatch !== 'auto' || !model.batchNorm) return { config, notices: [] }
+  const most = device.kind === 'cpu' ? batchNormImages.cpu : batchNormImages.cuda
+  const microBatch = microBatches(config.batch).findLast((size) => size <= most) ?? config.batch
+  const notices =
+    microBatch === config.batch ? [] : [`batch norm takes its statistics over ${microBatch} images at a time`]
+  return { config: { ...config, microBatch }, notices }
 }
 
 /** Images prepared at a time: as many as there are threads for it. */

@@ -4,7 +4,7 @@ import type { Graph } from '../graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph } from '../graph/graph.js'
 import { lowerPrecision } from '../graph/precision.js'
 import type { Arena, Tensor } from '../graph/tensor.js'
-import type { Model } from '../models/model.js'
+import type { Model, Outputs } from '../models/model.js'
 import type { Layout, Slot } from '../models/parameters.js'
 import type { ProgramDescription } from '../native.js'
 import type { LossScaleAttributes } from '../ops/index.js'
@@ -45,8 +45,12 @@ export interface ProgramRequest {
   readonly keep: 'none' | 'given' | readonly number[]
   /** Whether boxes of the images are erased. */
   readonly erase: boolean
-  /** Whether images and targets are mixed with those at the other end of the batch. */
-  readonly mix: boolean
+  /** Whether images and targets are mixed with those at the other end of the batch; 'tokens' are mixed within the network. */
+  readonly mix: 'none' | 'images' | 'tokens'
+  /** Whether targets of every token are given besides. */
+  readonly tokenTargets: boolean
+  /** Whether the forward pass is training's; that of steps and gradients always is. */
+  readonly mode: Mode
   /** The arena whose weights run; steps and gradients use the model's own. */
   readonly weights: Arena
   readonly imageGradient: boolean
@@ -56,9 +60,19 @@ export interface ProgramRequest {
 export const precisions = ['fp32', 'bf16', 'fp16'] as const
 export type Precision = (typeof precisions)[number]
 
+/** The forward pass of training, with the batch's own statistics, or of evaluation. */
+export const modes = ['train', 'evaluate'] as const
+export type Mode = (typeof modes)[number]
+
+/** By which batch norm's running statistics move towards a batch's; PyTorch's and the paper's. */
+const momentum = 0.1
+
 /** What all programs of a session share. */
 export interface ProgramSettings {
   readonly precision: Precision
+  /** Weights of the two losses of a network with a head for tokens. */
+  readonly classWeight: number
+  readonly denseWeight: number
   /** Decays of the moving averages; their arenas are ema0, ema1, … in this order. */
   readonly averages: readonly number[]
   readonly lossScale: LossScaleAttributes
@@ -74,18 +88,23 @@ export function buildProgram(
   const graph = createGraph()
   const { kind, microBatch } = request
   const draws = drawsOnDevice(request) ? drawsOf(graph, microBatch) : undefined
-  const mix = request.mix ? addInput(graph, 'mix', [mixSize], 'f32', false) : undefined
+  const mix = request.mix === 'none' ? undefined : addInput(graph, 'mix', [mixSize], 'f32', false)
   const images = regularized(graph, imagesOf(graph, request, model), request, draws, mix)
-  const logits = model.build(graph, {
+  const outputs = model.build(graph, {
     images,
     layers: request.layers,
     parameter: (name, rows) => parameterTensor(graph, layout.entries.get(name)!, request.weights, rows),
+    training: request.mode === 'train' ? { momentum: kind === 'forward' ? 0 : momentum } : undefined,
     keep: keepOf(graph, request, model, draws),
+    mixBox: request.mix === 'tokens' ? addInput(graph, 'mixBox', [4], 'i32', false) : undefined,
   })
-  if (kind !== 'step') addOutput(graph, 'logits', logits, true)
+  if (kind !== 'step') {
+    addOutput(graph, 'logits', outputs.logits, true)
+    if (outputs.tokenLogits) addOutput(graph, 'tokenLogits', outputs.tokenLogits, true)
+  }
   if (request.targets !== 'none') {
     const scaling = kind !== 'forward' && settings.precision === 'fp16' ? scalingOf(graph) : undefined
-    const loss = lossOf(graph, request, model, logits, mix, scaling)
+    const loss = lossOf(graph, request, model, settings, outputs, mix, scaling)
     if (kind !== 'forward') {
       const norm = backward(graph, request, layout, loss, images, scaling)
       if (kind === 'step') optimize(graph, request, layout, settings, norm, scaling)
@@ -109,7 +128,7 @@ function imagesOf(graph: Graph, { images, microBatch, resolution }: ProgramReque
 function regularized(
   graph: Graph,
   images: Tensor,
-  { erase, microBatch }: ProgramRequest,
+  { erase, mix: kind, microBatch }: ProgramRequest,
   draws: Draws | undefined,
   mix: Tensor | undefined,
 ): Tensor {
@@ -117,7 +136,7 @@ function regularized(
     erase && draws
       ? eraseImages(graph, images, addInput(graph, 'erase', [microBatch, 4], 'i32'), draws.random, draws.index)
       : images
-  return mix ? mixImages(graph, erased, mix) : erased
+  return mix && kind === 'images' ? mixImages(graph, erased, mix) : erased
 }
 
 /** Whether a program draws random numbers, and so has to be told where they are. */
@@ -161,7 +180,7 @@ function keepOf(
   model: Model,
   draws: Draws | undefined,
 ): Tensor | undefined {
-  if (keep === 'given') return addInput(graph, 'keep', [microBatch, 2 * model.depth], 'f32')
+  if (keep === 'given') return addInput(graph, 'keep', [microBatch, model.branches * model.depth], 'f32')
   if (keep === 'none' || !draws) return undefined
   return keepScale(graph, draws.random, draws.index, keep)
 }
@@ -178,14 +197,13 @@ function scalingOf(graph: Graph): Tensor {
  */
 function lossOf(
   graph: Graph,
-  { targets, microBatch, batch, smoothing }: ProgramRequest,
+  { targets, tokenTargets, microBatch, batch, smoothing }: ProgramRequest,
   model: Model,
-  logits: Tensor,
+  { classWeight, denseWeight }: ProgramSettings,
+  { logits, tokenLogits }: Outputs,
   mix: Tensor | undefined,
   scaling: Tensor | undefined,
 ): Tensor {
-  const against = (soft: Tensor) =>
-    crossEntropy(graph, logits, mix ? mixTargets(graph, soft, mix) : soft, batch, loss, scaling)
   const cleared = (name: string, size: number, type: 'f32' | 'i32') => {
     const tensor = addTensor(graph, name, [size], { type })
     graph.phase = 'begin'
@@ -195,12 +213,20 @@ function lossOf(
     return tensor
   }
   const loss = cleared('loss', 1, 'f32')
+  const weight = tokenLogits ? classWeight : 1
+  const against = (soft: Tensor) =>
+    crossEntropy(graph, logits, mix ? mixTargets(graph, soft, mix) : soft, batch / weight, loss, scaling)
   if (targets === 'soft') {
     against(addInput(graph, 'targets', [microBatch, model.classes], 'f32'))
   } else {
     const labels = addInput(graph, 'labels', [microBatch], 'i32')
     against(oneHot(graph, labels, model.classes, smoothing))
     countCorrect(graph, logits, labels, cleared('counts', 2, 'i32'))
+  }
+  if (tokenLogits && tokenTargets) {
+    const wanted = addInput(graph, 'tokenTargets', tokenLogits.shape, 'f32')
+    const tokens = tokenLogits.shape[1]!
+    crossEntropy(graph, tokenLogits, wanted, (batch * tokens) / denseWeight, loss, scaling)
   }
   return loss
 }
@@ -254,10 +280,10 @@ function optimize(
   if (scaling) lossScale(graph, norm, scaling, scalingRules)
 }
 
-/** Parameters that a sub-network trains: a block that is left out has no gradient, no update, no decay. */
+/** Parameters that a sub-network trains: a block that is left out has no gradient, no update, no decay, nor has a statistic. */
 export function activeSlots(layout: Layout, layers: readonly number[]): Slot[] {
   const running = new Set(layers)
   return [...layout.entries.values()].filter(
-    ({ specification: { block } }) => block === undefined || running.has(block),
+    ({ specification: { block, statistic } }) => !statistic && (block === undefined || running.has(block)),
   )
 }

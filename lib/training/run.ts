@@ -3,6 +3,7 @@ import { loadDataset } from '../../datasets/index.js'
 import type { Dataset } from '../data/dataset.js'
 import type { Batch, Loader } from '../data/loader.js'
 import { createLoader } from '../data/loader.js'
+import type { Blocks } from '../growth/layer-map.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
 import { createSearch } from '../growth/search.js'
@@ -17,7 +18,7 @@ import type { Config } from './config.js'
 import { configToYaml } from './config.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
-import { augmentationOf, settle, workersOf } from './preparation.js'
+import { augmentationOf, settle, settleMicroBatch, workersOf } from './preparation.js'
 import type { Session } from './session.js'
 import { allLayers, createSession } from './session.js'
 import type { Stage, Stages } from './stages.js'
@@ -49,7 +50,8 @@ export interface TrainerState {
   subnetwork: Subnetwork
   /** What the stage before ended with. */
   previous: Subnetwork | undefined
-  depth: number
+  /** Of the network held. */
+  blocks: Blocks
   grownAt: number
   search: SearchState | undefined
   tuner: TunerState
@@ -90,8 +92,10 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
     ...(onListing && { onListing }),
     ...(onReading && { onProgress: onReading }),
   })
-  const { config, notices } = settle(given, dataset, device)
-  const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
+  const chosen = settle(given, dataset, device)
+  const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
+  const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
+  const notices = [...chosen.notices, ...settled]
   const loader = createLoader(dataset.train, {
     batch: config.batch,
     seed: config.seed,
@@ -110,7 +114,7 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
     searching: false,
     subnetwork: first.subnetwork,
     previous: undefined,
-    depth: first.subnetwork.depth,
+    blocks: first.subnetwork.blocks,
     grownAt: -1,
     search: undefined,
     tuner: {},
@@ -122,7 +126,7 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
   const { learningRate: _rate, referenceBatch: _batch, ...optimizer } = config.optimizer
   const session = await createSession({
     device,
-    model: model.withDepth(state.depth),
+    model: model.withBlocks(state.blocks),
     precision: config.precision,
     lossScale: config.lossScale,
     seed: config.seed,
@@ -157,7 +161,7 @@ export function openSearch({ stage, model, loader, config }: Run, restored: Sear
   return createSearch(
     {
       candidates: stage.candidates,
-      flops: stage.candidates.map(({ depth, resolution }) => model.flops({ depth, resolution })),
+      flops: stage.candidates.map(({ blocks, resolution }) => model.flops({ blocks, resolution })),
       firstStep: stage.first,
       steps: stage.searchSteps,
       stepsPerEpoch: loader.stepsPerEpoch,
@@ -177,7 +181,7 @@ export const keyOf = ({ depth, resolution }: Subnetwork) => `${depth}@${resoluti
 
 export function layersAt(run: Run, subnetwork: Subnetwork): number[] {
   return run.state.searching
-    ? layersOf(run.stage, subnetwork.depth, operatorOf(run.config))
+    ? layersOf(run.stage, subnetwork.blocks, operatorOf(run.config))
     : allLayers(run.session.model)
 }
 

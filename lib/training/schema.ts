@@ -35,18 +35,50 @@ const section = <T extends z.core.$ZodShape>(shape: T) =>
 
 const pair = (what: string, item: z.ZodNumber) => z.tuple([item, item], { error: what })
 
-/** A vision transformer spelt out; sizes in pixels. What is left out, `createModel` fills in. */
+const counts = () => z.array(count(), { error: 'a list of positive integers' })
+
+const images = {
+  imageSize: count(),
+  classes: count().optional(),
+}
+const imageChannels = () => z.union([z.literal(1), z.literal(3)], { error: '1 or 3' }).optional()
+
+/** Networks spelt out; sizes in pixels. What is left out, `createModel` fills in. */
 const visionTransformer = section({
   kind: z.literal('vit', { error: 'vit' }),
-  imageSize: count(),
+  ...images,
   patchSize: count(),
   embedDim: count(),
   depth: count(),
   heads: count(),
   mlpRatio: positive().optional(),
-  channels: z.union([z.literal(1), z.literal(3)], { error: '1 or 3' }).optional(),
-  classes: count().optional(),
+  channels: imageChannels(),
   initialization: oneOf(['timm', 'glorot']).optional(),
+})
+
+const visionOutlooker = section({
+  kind: z.literal('volo', { error: 'volo' }),
+  ...images,
+  layers: counts(),
+  embedDims: counts(),
+  heads: counts(),
+  patchSize: count().optional(),
+  stemDim: count().optional(),
+  mlpRatio: positive().optional(),
+  channels: imageChannels(),
+})
+
+const residualNetwork = section({
+  kind: z.literal('resnet', { error: 'resnet' }),
+  ...images,
+  block: oneOf(['basic', 'bottleneck']),
+  layers: counts(),
+  channels: counts().optional(),
+  imageChannels: imageChannels(),
+})
+
+const network = z.discriminatedUnion('kind', [visionTransformer, visionOutlooker, residualNetwork], {
+  error: 'a mapping with kind: vit, volo or resnet and its numbers',
 })
 
 const schedule = section({
@@ -68,7 +100,7 @@ const schedule = section({
 export const configSchema = section({
   data: text('a dataset name, or the path of a folder or tar file,'),
   // `auto` chooses one for the data.
-  model: z.union([text('a model name'), visionTransformer], {
+  model: z.union([text('a model name'), network], {
     error: 'auto, a model name or a mapping like { kind: vit, imageSize, patchSize, embedDim, depth, heads }',
   }),
   device: z

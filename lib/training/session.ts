@@ -39,6 +39,10 @@ export interface SessionOptions {
   optimizer?: OptimizerOptions
   /** Weight of the uniform distribution in targets given as class indices; 0 unless given. */
   labelSmoothing?: number
+  /** Weight of the loss of the classes in a network with a head for tokens; 1 unless given. */
+  classWeight?: number
+  /** Weight of the loss of the tokens, where their targets are given; 0.5 unless given. */
+  denseWeight?: number
 }
 
 export interface LossScaleOptions {
@@ -66,14 +70,22 @@ export interface Session {
   readonly model: Model
   readonly device: Device
   readonly averages: readonly number[]
-  /** Logits (B, classes); with targets also the mean loss, with class indices also how many ranked first and in the first five. */
-  forward(
-    options: ForwardOptions,
-  ): Promise<{ logits: Float32Array; loss?: number; correct?: number; correct5?: number }>
-  /** Mean loss, logits, the gradient of every parameter that ran, their norm, and on request the gradient of the images that it saw. */
+  /**
+   * Logits (B, classes), and of a head for tokens (B, tokens, classes); with targets also the mean loss, with class indices
+   * also how many ranked first and in the first five.
+   */
+  forward(options: ForwardOptions): Promise<{
+    logits: Float32Array
+    tokenLogits?: Float32Array
+    loss?: number
+    correct?: number
+    correct5?: number
+  }>
+  /** Moves the running statistics of batch norm, as a step does. Mean loss, logits, the gradient of every parameter that ran, their norm, and on request the gradient of the images that it saw. */
   lossAndGradients(options: GradientOptions): Promise<{
     loss: number
     logits: Float32Array
+    tokenLogits?: Float32Array
     gradients: Map<string, Float32Array>
     gradientNorm: number
     imageGradient?: Float32Array
@@ -228,17 +240,17 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     device,
     averages,
     forward: async (batch) => {
-      const { logits, loss, counts } = await run('forward', batch)
-      return { logits: logits as Float32Array, ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
+      const { logits, tokenLogits, loss, counts } = await run('forward', batch)
+      return { ...logitsOf(logits, tokenLogits), ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
     },
     lossAndGradients: async (batch) => {
-      const { logits, loss, gradientNorm, imageGradient, scaling } = await run('gradients', batch)
+      const { logits, tokenLogits, loss, gradientNorm, imageGradient, scaling } = await run('gradients', batch)
       const unscaled = (values: Float32Array) => (scaling ? values.map((value) => value / scaling[0]!) : values)
       const all = unpack(layout, unscaled((await read('gradients')) as Float32Array))
       const active = activeSlots(layout, batch.layers ?? allLayers(model))
       return {
         loss: loss![0]!,
-        logits: logits as Float32Array,
+        ...logitsOf(logits, tokenLogits),
         gradients: new Map(active.map(({ specification: { name } }) => [name, all.get(name)!])),
         gradientNorm: gradientNorm![0]!,
         ...(imageGradient && { imageGradient: unscaled(imageGradient as Float32Array) }),
@@ -302,6 +314,8 @@ function resolve({
   seed = 0,
   optimizer = {},
   labelSmoothing = 0,
+  classWeight = 1,
+  denseWeight = 0.5,
   lossScale = {},
 }: SessionOptions): Settings & { initialScale: number } {
   const { initial = 2 ** 16, interval = 2000, growth = 2, backoff = 0.5 } = lossScale
@@ -315,6 +329,8 @@ function resolve({
       throw new AutoprogError('CONFIG', expected(`a number from ${low} to below ${high}`, name, value))
   }
   within('labelSmoothing', labelSmoothing, 0, 1)
+  within('classWeight', classWeight, Number.MIN_VALUE, Infinity)
+  within('denseWeight', denseWeight, Number.MIN_VALUE, Infinity)
   for (const [index, beta] of betas.entries()) within(`beta${index + 1}`, beta, 0, 1)
   for (const [index, decay] of averages.entries()) within(`the decay of ema${index}`, decay, 0, 1)
   within('epsilon', epsilon, 0, 1)
@@ -327,6 +343,8 @@ function resolve({
   if (clip !== null) within('clip', clip, Number.MIN_VALUE, Infinity)
   return {
     precision,
+    classWeight,
+    denseWeight,
     lossScale: { growth, backoff, interval },
     initialScale: initial,
     defaultMicroBatch: device.kind === 'cpu' ? cachedMicroBatch : (batch) => batch,
@@ -368,6 +386,10 @@ function pack(layout: Layout, values: ReadonlyMap<string, Float32Array>): Float3
 
 function unpack(layout: Layout, packed: Float32Array): Map<string, Float32Array> {
   return new Map([...layout.entries].map(([name, { offset, count }]) => [name, packed.slice(offset, offset + count)]))
+}
+
+function logitsOf(logits: TypedArray | undefined, tokenLogits: TypedArray | undefined) {
+  return { logits: logits as Float32Array, ...(tokenLogits && { tokenLogits: tokenLogits as Float32Array }) }
 }
 
 function countsOf(counts: TypedArray | undefined): { correct?: number; correct5?: number } {

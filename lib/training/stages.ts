@@ -1,12 +1,14 @@
 /** The stages of a run as the trainer walks through them: from plan and search to sub-networks, layers and growth. */
-import { runningLayers } from '../growth/layer-map.js'
+import type { Blocks } from '../growth/layer-map.js'
+import { runningBlocks, totalOf } from '../growth/layer-map.js'
 import type { GrownLayer } from '../growth/operators.js'
-import { grow } from '../growth/operators.js'
+import { growBlocks } from '../growth/operators.js'
 import type { Range, Regularization } from '../growth/regularization.js'
 import { adaptivePresets, adaptiveValues } from '../growth/regularization.js'
 import type { OpenStage } from '../growth/schedules.js'
 import { openStage, planStages } from '../growth/schedules.js'
 import type { Subnetwork } from '../growth/space.js'
+import { fullNetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
 import type { Config } from './config.js'
 
@@ -27,7 +29,7 @@ export interface Stages {
 export function planRun(config: Config, model: Model, stepsPerEpoch: number): Stages {
   const { schedule, search, learningRate } = config
   const ranges = rangesOf(config)
-  const full = { depth: model.depth, resolution: model.imageSize, multiple: model.growthMultiple }
+  const full = fullNetworkOf(model)
   const { kind, stages, ratio, lengths, subnetworks } = schedule
   const { cooldownEpochs } = learningRate
   const plan = planStages({
@@ -60,12 +62,13 @@ function rangesOf({ augmentation, regularization }: Config): Regularization<Rang
 
 /** How the network held at the end of one stage becomes that of the next; undefined where its depth stays. */
 export function growthTo(
-  depth: number,
-  held: number,
+  blocks: Blocks,
+  held: Pick<Model, 'kinds' | 'blocks' | 'depth'>,
   operator: Config['schedule']['operator'],
 ): GrownLayer[] | undefined {
-  if (depth === held) return undefined
+  if (totalOf(blocks) === held.depth) return undefined
   // A fixed schedule may shrink: then it keeps the layers that the smaller network would have run.
-  if (depth < held) return runningLayers(depth, held, depth).map((source) => ({ source, added: false }))
-  return grow(operator, held, depth)
+  if (totalOf(blocks) < held.depth)
+    return runningBlocks(held.kinds, blocks, held.blocks, blocks).map((source) => ({ source, added: false }))
+  return growBlocks(held.kinds, operator, held.blocks, blocks)
 }

@@ -140,18 +140,19 @@ async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
   const stage = stages.stage(state.stage, state.previous)
   run.stage = stage
   state.subnetwork = stage.subnetwork
-  const layers = growthTo(stage.subnetwork.depth, session.model.depth, operatorOf(config))
+  const layers = growthTo(stage.subnetwork.blocks, session.model, operatorOf(config))
   if (layers) {
     const { operator, source, moments } = config.schedule
-    const averaged = operator === 'mogrow' && stage.subnetwork.depth > state.depth
+    const averaged = operator === 'mogrow' && layers.length > session.model.depth
     await session.grow(layers, {
+      blocks: stage.subnetwork.blocks,
       fromAverage: averaged ? (source === 'new' ? 'added' : 'all') : 'none',
       moments,
       occasion: state.stage,
     })
     state.grownAt = state.step
   }
-  state.depth = stage.subnetwork.depth
+  state.blocks = stage.subnetwork.blocks
   state.searching = stage.searchSteps > 0
   run.search = state.searching ? openSearch(run, undefined) : undefined
   enterStage(state.tally, stage.index + 1, stage.subnetwork)
@@ -270,7 +271,7 @@ function diverged({ lastCheckpoint }: Run, step: number, loss: number, scale: nu
 
 /** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */
 async function evaluateCandidates(run: Run): Promise<void> {
-  const { session, stage, config, loader, stages, state, options } = run
+  const { session, stage, config, loader, stages, state, options, model } = run
   const started = performance.now()
   const { decays } = config.ema
   const fastest: WeightsName = `ema${decays.indexOf(Math.min(...decays))}`
@@ -287,6 +288,9 @@ async function evaluateCandidates(run: Run): Promise<void> {
       const { loss } = await session.forward({
         ...inputsOf(run, batch, candidate),
         weights: fastest,
+        mode: 'train',
+        // Batch norm's statistics are then those that steps take.
+        ...(model.batchNorm && { microBatch: Number(config.microBatch) }),
         stochasticDepth: strengths.stochasticDepth,
         step: batch.step,
       })
@@ -305,10 +309,14 @@ async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
   const { candidates, exponent, chosen } = run.search!.decide()
   const winner = stage.candidates[chosen]!
   yield { type: 'search', stage: stage.index + 1, step: state.step, candidates: [...candidates], exponent, chosen }
-  const layers = layersOf(stage, winner.depth, operatorOf(run.config))
-  if (layers.length < session.model.depth) await session.grow(layers.map((source) => ({ source, added: false })))
+  const layers = layersOf(stage, winner.blocks, operatorOf(run.config))
+  if (layers.length < session.model.depth)
+    await session.grow(
+      layers.map((source) => ({ source, added: false })),
+      { blocks: winner.blocks },
+    )
   state.subnetwork = winner
-  state.depth = winner.depth
+  state.blocks = winner.blocks
   state.searching = false
   run.search = undefined
   state.tally.stages.at(-1)!.subnetwork = winner

@@ -13,6 +13,7 @@ import type { ProgramRequest } from '../../lib/training/programs.js'
 import { buildProgram } from '../../lib/training/programs.js'
 
 const settings = {
+  ...{ classWeight: 1, denseWeight: 0.5 },
   precision: 'fp32',
   averages: [0.99],
   lossScale: { growth: 2, backoff: 0.5, interval: 2000 },
@@ -90,7 +91,9 @@ describe('the memory plan', () => {
     weights: 'weights',
     imageGradient: false,
     erase: false,
-    mix: false,
+    mix: 'none',
+    tokenTargets: false,
+    mode: 'train',
   }
 
   test('never lets tensors that live at the same time overlap, and is smaller than their sum', () => {

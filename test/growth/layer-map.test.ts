@@ -71,7 +71,7 @@ test("VOLO's running layers of every table, each kind apart and both over the wh
     assert.deepEqual(runningLayers(smallest[1], largest[1], row.split[1]), row.transformers)
     assert.equal(firstBlock(largest, 1), largest[0])
     const whole = [...row.outlookers, ...row.transformers.map((layer) => layer + largest[0])]
-    assert.deepEqual(runningBlocks(smallest, largest, row.split), whole)
+    assert.deepEqual(runningBlocks('outlookers', smallest, largest, row.split), whole)
   }
 })
 
@@ -79,10 +79,10 @@ test('a depth that cannot be nested keeps the smaller number of outlookers', () 
   assert.ok(more.nonMonotone.length > 0)
   for (const row of more.nonMonotone) {
     assert.deepEqual(splitOf(row.depth), row.split)
-    assert.throws(() => runningBlocks(row.splitSmallest, row.splitLargest, row.split), { code: 'CONFIG' })
+    assert.throws(() => runningBlocks('outlookers', row.splitSmallest, row.splitLargest, row.split), { code: 'CONFIG' })
     const split = nestedSplit(row.depth, row.splitSmallest, row.splitLargest)
     assert.deepEqual(split, [row.splitSmallest[0], row.depth - row.splitSmallest[0]])
-    assert.equal(runningBlocks(row.splitSmallest, row.splitLargest, split).length, row.depth)
+    assert.equal(runningBlocks('outlookers', row.splitSmallest, row.splitLargest, split).length, row.depth)
   }
 })
 
@@ -93,7 +93,7 @@ test('a VOLO grows layer by layer to any depth, each network nested in the next'
     [7, 18],
     [3, 48],
   ] as const) {
-    let held: [number, number] = splitOf(first)
+    let held: readonly [number, number] = splitOf(first)
     for (let depth = first + 1; depth <= last; depth++) {
       const next = nestedSplit(depth, held, splitOf(last))
       assert.equal(next[0] + next[1], depth)
@@ -107,15 +107,15 @@ test('a VOLO grows layer by layer to any depth, each network nested in the next'
 test("ResNet's blocks of every table, and what runs of them", () => {
   assert.equal(more.resnetCandidates.length, 6)
   for (const { blocks, stages, ratio, blocksPerStage, resolutions } of more.resnetCandidates) {
-    const depth = blocks.reduce((sum, count) => sum + count, 0)
-    const space = growthSpace({ depth, resolution: 224, multiple: 32 }, stages, ratio)
+    const space = growthSpace({ kinds: 'stages', blocks, resolution: 224, multiple: 32 }, stages, ratio)
     assert.deepEqual(
       space.ratios.map((l) => stageBlocks(l, blocks)),
       blocksPerStage,
     )
+    assert.deepEqual(space.blocks, blocksPerStage)
     assert.deepEqual(space.resolutions, resolutions)
     for (const part of blocksPerStage) {
-      const running = runningBlocks(blocksPerStage[0]!, blocks, part)
+      const running = runningBlocks('stages', blocksPerStage[0]!, blocks, part)
       assert.equal(
         running.length,
         part.reduce((sum, count) => sum + count, 0),
@@ -143,9 +143,9 @@ test('depths that do not nest', () => {
     [1, Number.NaN],
   ] as const)
     assert.throws(() => interpolationMap(small, large), { code: 'CONFIG' }, `${small} to ${large}`)
-  assert.throws(() => runningBlocks([1], [2, 2], [1, 1]), { code: 'CONFIG' })
-  assert.throws(() => runningBlocks([1, 1], [2, 2], [1, 1, 1]), { code: 'CONFIG' })
-  assert.throws(() => runningBlocks([], [], []), { code: 'CONFIG' })
+  assert.throws(() => runningBlocks('outlookers', [1], [2, 2], [1, 1]), { code: 'CONFIG' })
+  assert.throws(() => runningBlocks('outlookers', [1, 1], [2, 2], [1, 1, 1]), { code: 'CONFIG' })
+  assert.throws(() => runningBlocks('outlookers', [], [], []), { code: 'CONFIG' })
   assert.throws(() => nestedSplit(10, [4, 4], [2, 10]), { code: 'CONFIG' })
   assert.throws(() => nestedSplit(20, [2, 7], [4, 14]), { code: 'CONFIG' })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { keptLayers, outlookerSplit } from '../../lib/growth/layer-map.js'
+import { keptLayers, outlookerSplit, runningBlocks } from '../../lib/growth/layer-map.js'
 import type { CountFrom, GrowthOperator } from '../../lib/growth/operators.js'
 import { averagedLayers, grow, growBlocks, ownLayers } from '../../lib/growth/operators.js'
 import { growth, more } from './tables.js'
@@ -32,10 +32,10 @@ test("VOLO's sources in every table, each kind apart and both over the whole net
     const whole = [...outlookers, ...transformers.map((layer) => layer + splitSmall[0])]
     for (const operator of ['interpolation', 'mogrow'] as const)
       assert.deepEqual(
-        growBlocks(operator, splitSmall, splitLarge).map(({ source }) => source),
+        growBlocks('outlookers', operator, splitSmall, splitLarge).map(({ source }) => source),
         whole,
       )
-    const random = growBlocks('rand-init', splitSmall, splitLarge)
+    const random = growBlocks('outlookers', 'rand-init', splitSmall, splitLarge)
     assert.equal(
       random.filter(({ source }) => source === null).length,
       outlookers.length + transformers.length - sum(splitSmall),
@@ -69,6 +69,17 @@ test('under Interpolation and MoGrow the own layers are those that smaller sub-n
       assert.deepEqual(ownLayers(grow(operator, small, large)), keptLayers(small, large))
 })
 
+test("a stage's first block stays, and the rest of it grows by itself", () => {
+  const grown = growBlocks('stages', 'interpolation', [2, 1, 3], [4, 3, 3])
+  assert.deepEqual(
+    grown.map(({ source }) => source),
+    [0, 1, 1, 1, 2, null, null, 3, 4, 5],
+  )
+  assert.deepEqual(ownLayers(grown), [0, 1, 4, 7, 8, 9])
+  assert.deepEqual(runningBlocks('stages', [2, 1, 3], [4, 3, 3], [2, 1, 3], ownLayers(grown)), [0, 1, 4, 7, 8, 9])
+  assert.deepEqual(runningBlocks('stages', [2, 1, 3], [4, 3, 3], [3, 2, 3], ownLayers(grown)), [0, 1, 3, 4, 6, 7, 8, 9])
+})
+
 test('growing to the same depth changes nothing', () => {
   for (const operator of operators)
     for (const from of ['classifier', 'input'] as const)
@@ -94,8 +105,8 @@ test('networks do not shrink', () => {
       [2, Number.NaN],
     ] as const)
       assert.throws(() => grow(operator, small, large), { code: 'CONFIG', message: /growing/ })
-  assert.throws(() => growBlocks('mogrow', [2, 7], [4, 6]), { code: 'CONFIG' })
-  assert.throws(() => growBlocks('mogrow', [9], [4, 14]), { code: 'CONFIG' })
+  assert.throws(() => growBlocks('outlookers', 'mogrow', [2, 7], [4, 6]), { code: 'CONFIG' })
+  assert.throws(() => growBlocks('outlookers', 'mogrow', [9], [4, 14]), { code: 'CONFIG' })
 })
 
 function sum(values: readonly number[]): number {

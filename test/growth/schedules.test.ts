@@ -6,11 +6,11 @@ import type { Plan, ScheduleOptions } from '../../lib/growth/schedules.js'
 import { layersOf, openStage, planStages, searchSteps, stageStarts } from '../../lib/growth/schedules.js'
 import type { Subnetwork } from '../../lib/growth/space.js'
 import type { Schedule } from './tables.js'
-import { growth, more } from './tables.js'
+import { fullOf, growth, layered, more } from './tables.js'
 
-const full = { depth: 12, resolution: 224, multiple: 32 }
+const full = layered(12, 224, 32)
 const autoprog: ScheduleOptions = { kind: 'autoprog', full, epochs: 100, stages: 4, ratio: 0.5 }
-const whole = { depth: 12, resolution: 224, l: 1, n: 1 }
+const whole = { blocks: [12], depth: 12, resolution: 224, l: 1, n: 1 }
 
 /** What the fixture's models round to, which the schedules' rows leave out. */
 function optionsOf(row: Schedule): ScheduleOptions {
@@ -19,7 +19,7 @@ function optionsOf(row: Schedule): ScheduleOptions {
   )!
   return {
     kind: row.scheme,
-    full: { depth: row.depth, resolution: row.resolution, multiple: row.model === 'volo' ? 16 : multiple },
+    full: fullOf({ ...row, multiple: row.model === 'volo' ? 16 : multiple }),
     epochs: row.epochs,
     stages: row.stageCount ?? 4,
     ratio: row.ratio ?? 0.5,
@@ -119,10 +119,10 @@ test('AutoProg searches every stage but the last, from what the stage before end
       steps,
     ]),
     [
-      [9, 12, 224, 6, 2502],
-      [8, 12, 160, 6, 2502],
-      [8, 12, 160, 6, 2502],
-      [0, 12, 224, 12, 0],
+      [9, 12, 224, [6], 2502],
+      [8, 12, 160, [6], 2502],
+      [8, 12, 160, [6], 2502],
+      [0, 12, 224, [12], 0],
     ],
   )
   const middle = openStage(plan, 1, { depth: 8, resolution: 192 })
@@ -164,7 +164,7 @@ test('a supernet draws in every step and has one stage', () => {
   const stage = openStage(plan, 0)
   assert.equal(stage.candidates.length, 9)
   assert.equal(stage.searchSteps, 3000)
-  assert.deepEqual([stage.subnetwork, stage.smallest], [whole, 6])
+  assert.deepEqual([stage.subnetwork, stage.smallest], [whole, [6]])
 })
 
 test('schedules made by hand search nothing', () => {
@@ -181,8 +181,9 @@ test('schedules made by hand search nothing', () => {
       () => assert.fail('nothing to choose'),
     )) {
       assert.deepEqual([steps, candidates], [0, []])
-      assert.equal(smallest, subnetwork.depth)
-      assert.deepEqual(layersOf({ index: 1, smallest, subnetwork }, subnetwork.depth), [...Array(smallest).keys()])
+      assert.deepEqual(smallest, subnetwork.blocks)
+      const layers = layersOf({ index: 1, kinds: 'layers', smallest, subnetwork }, subnetwork.blocks)
+      assert.deepEqual(layers, [...Array(subnetwork.depth).keys()])
     }
 })
 
@@ -204,24 +205,27 @@ test('lengths of searches', () => {
 })
 
 test('after a growth the smallest candidate runs the layers that it had', () => {
-  const first = { index: 0, smallest: 5, subnetwork: whole }
-  const later = { index: 1, smallest: 5, subnetwork: whole }
+  const first = { index: 0, kinds: 'layers', smallest: [5], subnetwork: whole } as const
+  const later = { ...first, index: 1 }
   for (const operator of ['mogrow', 'interpolation', 'stacking', 'rand-init'] as const) {
     const layers = grow(operator, 5, 12)
     assert.deepEqual(
-      layersOf(later, 5, operator).map((layer) => layers[layer]),
+      layersOf(later, [5], operator).map((layer) => layers[layer]),
       [0, 1, 2, 3, 4].map((source) => ({ source, added: false })),
       operator,
     )
-    assert.deepEqual(layersOf(first, 5, operator), keptLayers(5, 12))
-    assert.deepEqual(layersOf(later, 12, operator), [...Array(12).keys()])
+    assert.deepEqual(layersOf(first, [5], operator), keptLayers(5, 12))
+    assert.deepEqual(layersOf(later, [12], operator), [...Array(12).keys()])
   }
   for (const { minimum, maximum, depth, active } of growth.elastic)
-    assert.deepEqual(layersOf({ index: 2, smallest: minimum, subnetwork: { ...whole, depth: maximum } }, depth), active)
+    assert.deepEqual(
+      layersOf({ ...later, smallest: [minimum], subnetwork: { ...whole, blocks: [maximum] } }, [depth]),
+      active,
+    )
 })
 
 test('a run of growths: each network holds the one before in its layers', () => {
-  const plan = planStages({ ...autoprog, full: { ...full, depth: 18 }, ratio: 0.4, stages: 5, stepsPerEpoch: 50 })
+  const plan = planStages({ ...autoprog, full: layered(18, 224, 32), ratio: 0.4, stages: 5, stepsPerEpoch: 50 })
   // Which original layer sits where: the winner's layers, followed from stage to stage.
   let held: (number | null)[] | undefined
   let previous: Subnetwork | undefined
@@ -238,7 +242,7 @@ test('a run of growths: each network holds the one before in its layers', () => 
         layersOf(stage, stage.smallest).map((layer) => held![layer]),
         before,
       )
-    held = layersOf(stage, winner.depth).map((layer) => held![layer]!)
+    held = layersOf(stage, winner.blocks).map((layer) => held![layer]!)
     assert.equal(held.length, winner.depth)
     previous = winner
   }
@@ -264,10 +268,12 @@ test('plans that cannot be', () => {
   refused({ kind: 'fixed' }, /list of \{ l, n \}/)
   refused({ kind: 'fixed', subnetworks: [] }, /list of \{ l, n \}/)
   refused({ kind: 'fixed', subnetworks: [{ l: 1.2, n: 1 }] }, /layers l .* 1\.2/)
-  refused({ kind: 'progstack', full: { ...full, depth: 1 } }, /leaves none of the 1 layers/)
+  refused({ kind: 'progstack', full: layered(1, 224, 32) }, /leaves none of the 1 layers/)
   const plan = planStages(autoprog)
   for (const index of [-1, 4, 0.5]) assert.throws(() => openStage(plan, index), { code: 'CONFIG' })
   assert.throws(() => openStage(plan, 1), { code: 'CONFIG', message: /stage 1 ended with/ })
-  assert.throws(() => layersOf({ index: 1, smallest: 5, subnetwork: whole }, 4), { code: 'CONFIG' })
+  assert.throws(() => layersOf({ index: 1, kinds: 'layers', smallest: [5], subnetwork: whole }, [4]), {
+    code: 'CONFIG',
+  })
   assert.deepEqual(runningLayers(12, 12, 12), [...Array(12).keys()])
 })

@@ -4,12 +4,13 @@ import type { SearchLog, SearchOptions, SearchState } from '../../lib/growth/sea
 import { candidateAt, createSearch, replaySearch } from '../../lib/growth/search.js'
 import { growthSpace, searchSpace } from '../../lib/growth/space.js'
 import { assertClose, goldenJson } from '../golden.js'
+import { layered } from './tables.js'
 
 const { rows } = await goldenJson<{
   rows: { times: number[]; losses: number[]; w: number; scores: number[]; winner: number }[]
 }>('search_objective')
 
-const candidates = searchSpace(growthSpace({ depth: 12, resolution: 224, multiple: 32 }, 4, 0.5), 1)
+const candidates = searchSpace(growthSpace(layered(12, 224, 32), 4, 0.5), 1)
 const options: SearchOptions = {
   candidates,
   flops: candidates.map(({ depth, resolution }) => depth * resolution ** 2),

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { growthSpace, roundToMultiple, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
-import { candidates, growth } from './tables.js'
+import { roundToMultiple } from '../../lib/growth/rounding.js'
+import { growthSpace, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
+import { candidates, fullOf, growth, layered } from './tables.js'
 
-const full = { depth: 12, resolution: 224, multiple: 32 }
+const full = layered(12, 224, 32)
 const sizes = (list: readonly { depth: number; resolution: number }[]) =>
   list.map(({ depth, resolution }) => [depth, resolution])
 
 test('candidates of every table', () => {
   assert.equal(candidates.length, 104)
   for (const row of candidates) {
-    const space = growthSpace(row, row.stages, row.ratio)
+    const space = growthSpace(fullOf(row), row.stages, row.ratio)
     assert.deepEqual([space.depths, space.resolutions], [row.depths, row.resolutions], JSON.stringify(row))
     assert.equal(space.ratios[0], row.ratio)
     assert.equal(space.ratios.at(-1), 1)
@@ -23,6 +24,7 @@ test('search spaces of every table', () => {
     const space = {
       ratios: row.depths.map((_, k) => (k + 1) / row.depths.length),
       depths: row.depths,
+      blocks: row.depths.map((depth) => [depth]),
       resolutions: row.resolutions,
     }
     const current =
@@ -45,14 +47,18 @@ test('sizes that several ratios round to count once: the tables hold the first s
     if (!table) continue
     compared++
     const wanted = table.spaceDepths.flatMap((depth) => table.spaceResolutions.map((each) => [depth, each]))
-    assert.deepEqual(sizes(searchSpace(growthSpace(row, row.stages, row.ratio), 1)), wanted, JSON.stringify(row))
+    assert.deepEqual(
+      sizes(searchSpace(growthSpace(fullOf(row), row.stages, row.ratio), 1)),
+      wanted,
+      JSON.stringify(row),
+    )
   }
   assert.ok(compared > 50, `only ${compared} spaces compared`)
 })
 
 test('any space searched has at most 9 candidates, the first the smallest and the last the largest', () => {
   for (const row of candidates) {
-    const space = growthSpace(row, row.stages, row.ratio)
+    const space = growthSpace(fullOf(row), row.stages, row.ratio)
     let current = { depth: row.depths[0]!, resolution: row.resolutions[0]! }
     for (let stage = 1; stage <= row.stages; stage++) {
       const list = searchSpace(space, stage, current)
@@ -69,8 +75,10 @@ test('any space searched has at most 9 candidates, the first the smallest and th
 
 test('the ratios of a candidate give it again, as a fixed schedule needs them', () => {
   for (const row of candidates)
-    for (const candidate of searchSpace(growthSpace(row, row.stages, row.ratio), 1)) {
-      assert.deepEqual(subnetworkOf(row, candidate.l, candidate.n), candidate)
+    for (const candidate of searchSpace(growthSpace(fullOf(row), row.stages, row.ratio), 1)) {
+      const { blocks: _, ...sizes } = subnetworkOf(fullOf(row), candidate.l, candidate.n)
+      const { blocks: __, ...wanted } = candidate
+      assert.deepEqual(sizes, wanted)
       assert.equal(candidate.l === 1, candidate.depth === row.depth)
       assert.equal(candidate.n === 1, candidate.resolution === row.resolution)
     }
@@ -85,7 +93,7 @@ test('rounding goes to the nearest, but not far below the value', () => {
 
 test('one stage is the full network, whatever the ratio', () => {
   const space = growthSpace(full, 1, 0.4)
-  assert.deepEqual(searchSpace(space, 1), [{ depth: 12, resolution: 224, l: 1, n: 1 }])
+  assert.deepEqual(searchSpace(space, 1), [{ blocks: [12], depth: 12, resolution: 224, l: 1, n: 1 }])
 })
 
 test('bad spaces', () => {
@@ -106,13 +114,17 @@ test('bad spaces', () => {
   assert.equal(subnetworkOf(full, 0.042, 1).depth, 1)
   refused(() => growthSpace({ ...full, resolution: 225 }, 4, 0.5), /multiple of 32 pixels .* received 225/)
   for (const wrong of [0, 1.5, Number.NaN])
-    for (const key of ['depth', 'resolution', 'multiple'])
-      refused(() => growthSpace({ ...full, [key]: wrong }, 4, 0.5), new RegExp(`full network's ${key}`))
+    for (const [key, value] of Object.entries({
+      depth: { blocks: [wrong] },
+      resolution: { resolution: wrong },
+      multiple: { multiple: wrong },
+    }))
+      refused(() => growthSpace({ ...full, ...value }, 4, 0.5), new RegExp(`full network's ${key}`))
   refused(() => searchSpace(growthSpace(full, 4, 0.5), 2), /what stage 1 ended with/)
 })
 
 test('a stage that has to rise takes the next resolution, and the full one for good', () => {
-  const space = growthSpace({ depth: 8, resolution: 56, multiple: 8 }, 4, 0.5)
+  const space = growthSpace(layered(8, 56, 8), 4, 0.5)
   const at = (resolution: number) => sizes(searchSpace(space, 2, { depth: 7, resolution }, 'rising'))
   assert.deepEqual(at(32), [
     [7, 40],
@@ -126,7 +138,7 @@ test('a stage that has to rise takes the next resolution, and the full one for g
 })
 
 test('scheduled stages take one resolution after the other, and search the depth alone', () => {
-  const space = growthSpace({ depth: 8, resolution: 56, multiple: 8 }, 4, 0.5)
+  const space = growthSpace(layered(8, 56, 8), 4, 0.5)
   const resolutionsOf = (stage: number, resolution: number) =>
     searchSpace(space, stage, { depth: 7, resolution }, 'scheduled').map((candidate) => candidate.resolution)
   assert.deepEqual(sizes(searchSpace(space, 1, undefined, 'scheduled')), [

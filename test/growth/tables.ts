@@ -1,7 +1,10 @@
 /** The tables of growth rules in test/golden. */
+import { outlookerSplit } from '../../lib/growth/layer-map.js'
+import type { FullNetwork } from '../../lib/growth/space.js'
 import { goldenJson } from '../golden.js'
 
 export interface Candidates {
+  model?: string
   depth: number
   resolution: number
   multiple: number
@@ -87,3 +90,25 @@ export const more = await goldenJson<{
 }>('growth_more')
 
 export const candidates = [...growth.candidates, ...more.candidates]
+
+/** A network of layers all alike. */
+export const layered = (depth: number, resolution: number, multiple: number): FullNetwork => ({
+  ...{ kinds: 'layers', blocks: [depth], resolution, multiple },
+})
+
+/** The full network of a table's row. */
+export function fullOf({
+  model = '',
+  depth,
+  resolution,
+  multiple,
+}: {
+  model?: string
+  depth: number
+  resolution: number
+  multiple: number
+}): FullNetwork {
+  if (!model.startsWith('volo')) return layered(depth, resolution, multiple)
+  const { outlookers, transformers } = outlookerSplit(depth)
+  return { kinds: 'outlookers', blocks: [outlookers, transformers], resolution, multiple }
+}

@@ -5,7 +5,11 @@ import { initialValues, layoutOf } from '../../lib/models/parameters.js'
 import { createModel } from '../../lib/models/registry.js'
 
 const values = (initialization: Initialization, seed = 0, occasion = 0) =>
-  initialValues({ name: 'w', shape: [100, 200], decayed: true, block: undefined, initialization }, seed, occasion)
+  initialValues(
+    { name: 'w', shape: [100, 200], decayed: true, block: undefined, initialization, statistic: false },
+    seed,
+    occasion,
+  )
 const moments = (list: Float32Array) => {
   const mean = list.reduce((sum, value) => sum + value, 0) / list.length
   return { mean, deviation: Math.sqrt(list.reduce((sum, value) => sum + (value - mean) ** 2, 0) / list.length) }

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { Model } from '../../lib/models/model.js'
+import { createModel } from '../../lib/models/registry.js'
+import { readTensors } from '../../lib/models/weights.js'
+import { createSession } from '../../lib/training/session.js'
+import { openTestDevice } from '../device.js'
+import { assertClose, goldenJson } from '../golden.js'
+
+const device = await openTestDevice()
+const folder = await mkdtemp(join(tmpdir(), 'autoprog-timm-'))
+after(async () => {
+  await device.close()
+  await rm(folder, { recursive: true })
+})
+
+const facts = await goldenJson<{ pixels: number[]; shape: number[]; volo: number[]; resnet: number[] }>('timm_logits')
+const images = { data: Uint8Array.from(facts.pixels), shape: facts.shape }
+const networks: Record<'volo' | 'resnet', Model> = {
+  volo: createModel('volo', {
+    ...{ imageSize: 32, classes: 5, layers: [1, 1, 1], stemDim: 8, embedDims: [12, 24, 24], heads: [2, 3, 3] },
+  }),
+  resnet: createModel('resnet', {
+    block: 'basic',
+    layers: [1, 1, 2, 1],
+    channels: [4, 8, 8, 16],
+    imageSize: 32,
+    classes: 5,
+  }),
+}
+
+for (const name of ['volo', 'resnet'] as const)
+  test(`a ${name} saved by timm gives timm's logits, and is the same when saved again`, async () => {
+    const path = fileURLToPath(new URL(`../golden/timm_${name}.safetensors`, import.meta.url))
+    const session = await createSession({ device, model: networks[name] })
+    await session.load(path)
+    const { logits } = await session.forward({ images })
+    assertClose(logits, facts[name], 1e-5, 'logits')
+    const copy = join(folder, `${name}.safetensors`)
+    await session.save(copy)
+    const [mine, theirs] = [await readTensors(copy), await readTensors(path)]
+    assert.deepEqual(new Map([...mine.tensors].sort()), new Map([...theirs.tensors].sort()))
+    await session.close()
+  })
+
+test('weights of a network of another width: every mismatch is listed once, and nothing changes', async () => {
+  const session = await createSession({ device, model: createModel('volo_d1_224', { classes: 5 }) })
+  const path = fileURLToPath(new URL('../golden/timm_volo.safetensors', import.meta.url))
+  await assert.rejects(session.load(path), (error: Error) => {
+    const names = [...error.message.matchAll(/(\S+) (?:has shape|is missing|is not)/g)].map(([, each]) => each)
+    assert.equal(new Set(names).size, names.length)
+    assert.match(error.message, /network\.0\.1\.attn\.v\.weight is missing/)
+    return true
+  })
+  await session.close()
+})

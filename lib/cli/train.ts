@@ -1,11 +1,11 @@
 /** `autoprog train`: trains a recipe. */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
 import { hasSummary, readSummary } from '../report/run-folder.js'
 import { summaryText } from '../report/text.js'
-import { type Config, scheduleKinds } from '../training/config.js'
+import { type Config, resolveConfig, scheduleKinds } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
 import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
@@ -15,11 +15,13 @@ interface TrainOptions extends CommonOptions, RecipeOptions {
   out?: string
   resume?: boolean
   baseline?: string
+  retrain?: string
 }
 
 const example = `autoprog train                                   # the Fashion-MNIST recipe
 autoprog train recipes/mnist.yaml --schedule original --epochs 3 --set optimizer.learningRate=5e-4
-autoprog train --resume --out runs/fashion-mnist-autoprog-0`
+autoprog train --resume --out runs/fashion-mnist-autoprog-0
+autoprog train --retrain runs/fashion-mnist-autoprog-0   # from scratch, with the schedule that it found`
 
 export function trainCommand(): Command {
   const command = createCommand('train', 'trains a recipe', example).argument(
@@ -32,6 +34,7 @@ export function trainCommand(): Command {
     .option('--out <folder>', 'run folder (default: runs/<recipe>-<scheme>-<seed>)')
     .option('--resume', 'continue the run in the folder from its last checkpoint')
     .option('--baseline <run>', 'folder of a finished run of the original scheme, for the practical speed-up')
+    .option('--retrain <run>', 'train the schedule that a finished run found, by its recipe unless one is given')
     .action(train)
 }
 
@@ -57,7 +60,10 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
 
 /** The recipe to train and its folder; a resume without a recipe takes the one recorded in the folder. */
 function plan(recipe: string | undefined, options: TrainOptions): { config: Config; out: string } {
-  const { name, config } = loadRecipe(recipe ?? recipeFor(options.data), options)
+  const { name, config } =
+    options.retrain === undefined
+      ? loadRecipe(recipe ?? recipeFor(options.data), options)
+      : retrained(options.retrain, recipe, options)
   const base = join('runs', `${name}-${config.schedule.kind}-${config.seed}`)
   if (options.resume) {
     const out = options.out ?? latestRun(base)
@@ -68,6 +74,15 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
   if (!holdsCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
   const hint = 'add --resume to continue it, or choose another --out'
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
+}
+
+/** The recipe with the sub-networks of a finished run's stages as its schedule. */
+function retrained(run: string, recipe: string | undefined, options: TrainOptions): { name: string; config: Config } {
+  const { stages } = readSummary(run)
+  const { config } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
+  const subnetworks = stages.map(({ l, n }) => ({ l, n }))
+  const schedule = { ...config.schedule, kind: 'fixed' as const, subnetworks, stages: subnetworks.length }
+  return { name: `${basename(run)}-retrained`, config: resolveConfig({ ...config, schedule }) }
 }
 
 /** Data by name has its own recipe; any other is a path. */

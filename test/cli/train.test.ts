@@ -89,6 +89,17 @@ test('a second run takes a folder of its own; its practical speed-up needs a bas
   assert.equal(speedupPractical, readSummary(join(folder, 'runs', 'colours-original-0')).seconds / seconds)
 })
 
+test('a run is trained again by the schedule that it found, for the table of that', async () => {
+  const found = join('runs', 'found')
+  await autoprog('train', 'colours.yaml', '--schedule', 'prog', '--stages', '2', '--ratio', '0.5', '--out', found)
+  const text = await autoprog('train', '--retrain', found)
+  assert.match(text, /^run folder: runs\/found-retrained-fixed-0$/m)
+  const networks = (run: string) =>
+    readSummary(join(folder, run)).stages.map(({ depth, resolution, steps }) => ({ depth, resolution, steps }))
+  assert.deepEqual(networks(join('runs', 'found-retrained-fixed-0')), networks(found))
+  assert.equal(readSummary(join(folder, 'runs', 'found-retrained-fixed-0')).scheme, 'fixed')
+})
+
 for (const [signal, status] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],

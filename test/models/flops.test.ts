@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { scheduleCost } from '../../lib/cli/flops.js'
 import { blocksOfDepth, fullNetworkOf } from '../../lib/growth/space.js'
 import { createModel } from '../../lib/models/registry.js'
 import { goldenJson } from '../golden.js'
@@ -35,3 +36,34 @@ for (const fixture of ['flops', 'flops_more'])
       if (parameters !== null) assert.equal(model.parameterCount(blocks), parameters, where)
     }
   })
+
+test("table VII's schedules: what their stages cost, and the average", async () => {
+  const { tableVII } = await goldenJson<{
+    tableVII: { model: string; depths: number[]; resolutions: number[]; macs: number[]; mean: number; full: number }[]
+  }>('flops')
+  const ratios: Record<string, [l: number, n: number][]> = {
+    volo_d1_224: [
+      [0.4, 0.4],
+      [1, 0.6],
+      [1, 0.6],
+      [1, 1],
+    ],
+    volo_d2_224: [
+      [0.83, 0.5],
+      [1, 0.67],
+      [1, 0.83],
+      [1, 1],
+    ],
+  }
+  assert.equal(tableVII.length, 2)
+  for (const row of tableVII) {
+    const schedule = ratios[row.model]!.map(([l, n]) => ({ l, n }))
+    const { stages, average, speedup } = scheduleCost(createModel(row.model), schedule)
+    assert.deepEqual(
+      stages.map(({ depth, resolution, flops }) => [depth, resolution, flops]),
+      row.depths.map((depth, k) => [depth, row.resolutions[k], row.macs[k]]),
+    )
+    assert.equal(average, row.mean)
+    assert.equal(speedup, row.full / row.mean)
+  }
+})

@@ -1,5 +1,7 @@
 /** All ops. Importing this module declares them. */
 export { add } from './add.js'
+export type { AlignOptions } from './align-labels.js'
+export { alignLabels, regionSize } from './align-labels.js'
 export { attention, classAttention } from './attention.js'
 export type { BatchNormOptions, BatchNormParameters } from './batch-norm.js'
 export { batchNorm } from './batch-norm.js'
@@ -23,4 +25,4 @@ export { averagePool, globalAveragePool, maxPool } from './pooling.js'
 export { addPosition, resizePosition } from './position.js'
 export { reshape } from './reshape.js'
 export { repeatImages } from './sum-images.js'
-export { addTokenMax, prependToken, selectToken, tokens } from './tokens.js'
+export { addTokenMax, dropToken, prependToken, selectToken, tokens } from './tokens.js'

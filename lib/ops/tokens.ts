@@ -58,9 +58,13 @@ const selectTokenOp = defineOp<{ tokens: number }>('selectToken', {
   attributes: ['tokens'],
 })
 
-/** dy (B, N + 1, D) -> dx (B, N, D) (=), all tokens but the first. */
-const dropToken = defineOp<None>('dropToken', {
-  infer: ([dy]) => [{ shape: [dy!.shape[0]!, dy!.shape[1]! - 1, lastOf(dy!)] }],
+/** x (B, N + 1, D) -> y (B, N, D) (=), all tokens but the first: for a pass forward, and the gradient of `prependToken`. */
+const dropTokenOp = defineOp<None>('dropToken', {
+  infer: ([x]) => {
+    if (x!.shape.length !== 3 || x!.shape[1]! < 2)
+      throw shapeError('dropToken', 'x', '[batch, 2 or more, width]', x!.shape)
+    return [{ shape: [x!.shape[0]!, x!.shape[1]! - 1, lastOf(x!)] }]
+  },
   cost: noCost,
   gradient: 'none',
   precision: 'full',
@@ -84,7 +88,7 @@ const prependTokenOp = defineOp<None>('prependToken', {
       const ofImages = selectToken(graph, dy)
       return inputs[1]!.shape[0] === dy.shape[0] ? ofImages : sumImages(graph, ofImages)
     }
-    return [needs(0) ? addNode(graph, dropToken, [dy], {})[0] : undefined, needs(1) ? dtoken() : undefined]
+    return [needs(0) ? dropToken(graph, dy) : undefined, needs(1) ? dtoken() : undefined]
   },
   precision: 'full',
   storage: { inputs: { 0: 'any', 1: 'any' }, outputs: { 0: 'any' } },
@@ -144,4 +148,9 @@ export function prependToken(graph: Graph, x: Tensor, token: Tensor): Tensor {
  */
 export function addTokenMax(graph: Graph, y: Tensor, x: Tensor, scale: number): Tensor {
   return addNode(graph, addTokenMaxOp, [y, x], { scale })[0]!
+}
+
+/** All tokens but the first, in passes forward alone: (B, N, D) -> (B, N - 1, D). */
+export function dropToken(graph: Graph, x: Tensor): Tensor {
+  return addNode(graph, dropTokenOp, [x], {})[0]!
 }

@@ -30,9 +30,9 @@ class CpuEngine : public Engine {
   const std::vector<Implementation>& operations() const override {
     static const std::vector<Implementation> all = [] {
       std::vector<Implementation> list;
-      for (const auto& group :
-           {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(), batchNorm(), pooling(),
-            layerNorm(), attention(), outlookAttention(), keepScale(), crossEntropy(), optimizer(), add(), cast()})
+      for (const auto& group : {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(),
+                                batchNorm(), pooling(), layerNorm(), attention(), outlookAttention(), alignLabels(),
+                                keepScale(), crossEntropy(), optimizer(), add(), cast()})
         list.insert(list.end(), group.begin(), group.end());
       return list;
     }();

@@ -24,6 +24,7 @@ std::vector<Implementation> keepScale();
 std::vector<Implementation> crossEntropy();
 std::vector<Implementation> optimizer();
 std::vector<Implementation> add();
+std::vector<Implementation> alignLabels();
 std::vector<Implementation> cast();
 
 }  // namespace autoprog::cpu

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { addTensor, createGraph } from '../../lib/graph/graph.js'
-import { addTokenMax, linear, patches, prependToken, resizePosition, selectToken, tokens } from '../../lib/ops/index.js'
+import {
+  addTokenMax,
+  dropToken,
+  linear,
+  patches,
+  prependToken,
+  resizePosition,
+  selectToken,
+  tokens,
+} from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { caseOf, goldenCases } from './golden-cases.js'
@@ -45,6 +54,21 @@ describe('tokens', async () => {
       },
       build: (graph, inputs) => ({ y: tokens(graph, inputs.patches!, inputs.classToken!, inputs.position!) }),
     }))
+})
+
+test('the first token and the rest are all of them', async () => {
+  const x = { shape: [3, 4, 7], values: randomValues([3, 4, 7], 4) }
+  const { outputs } = await runCase(device, {
+    name: 'dropToken',
+    inputs: { x },
+    build: (graph, inputs) => ({ first: selectToken(graph, inputs.x!), rest: dropToken(graph, inputs.x!) }),
+    differentiated: [],
+  })
+  for (const image of [0, 1, 2])
+    assert.deepEqual(
+      [...outputs.first!.subarray(7 * image, 7 * image + 7), ...outputs.rest!.subarray(21 * image, 21 * image + 21)],
+      [...x.values.subarray(28 * image, 28 * image + 28)],
+    )
 })
 
 describe('prependToken', () => {

@@ -8,7 +8,7 @@ import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './im
 import { jpegSize } from './jpeg.js'
 import type { Sample } from './sampler.js'
 import type { Augmentation, Evaluation, Strength } from './transform.js'
-import { evaluationPlan, isForDevice, shiftOf, trainingPlan } from './transform.js'
+import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from './transform.js'
 
 export interface BatchPixels {
   /** (B, H, W, C) */
@@ -24,6 +24,8 @@ export interface BatchPixels {
   readonly crops?: Int32Array
   /** Pixels of black around each image that `crops` refer to. */
   readonly pad: number
+  /** Where asked for, (B, 5): the part of its picture that each image shows, as `Region` has it. */
+  readonly regions?: Float32Array
   /** Seconds of work on all threads together. */
   readonly decodeSeconds: number
   readonly transformSeconds: number
@@ -45,6 +47,8 @@ export interface BatchReaderOptions {
   readonly evaluation: Evaluation
   /** Threads that images are made on. */
   readonly workers: number
+  /** Tell which part of its picture each image shows. */
+  readonly regions?: boolean
   /** Share of broken images above which reading throws DATA. */
   readonly maxBroken?: number
   readonly onBroken?: (message: string) => void
@@ -74,7 +78,7 @@ const channelsOf = ({ height, width, pixels }: Memory): 1 | 3 => (pixels(0).leng
 const labelsOf = (labels: Int32Array, indices: Int32Array) => indices.map((index) => labels[index]!)
 
 /** Copies images side by side, with a pause every four megabytes. */
-function copyingReader(memory: Memory, { seed, augmentation }: BatchReaderOptions): BatchReader {
+function copyingReader(memory: Memory, { seed, augmentation, regions: asked }: BatchReaderOptions): BatchReader {
   const { height, width, labels, pixels } = memory
   const channels = channelsOf(memory)
   const stride = height * width * channels
@@ -96,7 +100,30 @@ function copyingReader(memory: Memory, { seed, augmentation }: BatchReaderOption
     const crops = augmentation && { crops: cropsOf(sample, augmentation) }
     const pad = augmentation?.pad ?? 0
     const seconds = { decodeSeconds: 0, transformSeconds: 0 }
-    return { images, height, width, channels, labels: labelsOf(labels, indices), indices, ...crops, pad, ...seconds }
+    const regions = asked && { regions: shiftedRegions(indices.length, crops?.crops, pad, memory) }
+    const found = { labels: labelsOf(labels, indices), indices, ...crops, pad, ...regions }
+    return { images, height, width, channels, ...found, ...seconds }
+  }
+}
+
+/** (B, 5): what shifts leave of whole pictures. */
+function shiftedRegions(count: number, crops: Int32Array | undefined, pad: number, { height, width }: Memory) {
+  return Float32Array.from(
+    Array.from({ length: count }, (_, i) => {
+      const [top, left, mirrored] = crops === undefined ? [pad, pad, 0] : crops.subarray(3 * i, 3 * i + 3)
+      const [x, y] = [(left! - pad) / width, (top! - pad) / height]
+      return [x, y, x + 1, y + 1, mirrored!]
+    }).flat(),
+  )
+}
+
+/** Takes down which part of its picture each image of a batch shows, where that is asked for. */
+function regionsOf(count: number, { regions: asked }: BatchReaderOptions) {
+  const regions = asked ? new Float32Array(5 * count) : undefined
+  return {
+    regions: regions && { regions },
+    note: (i: number, plan: readonly ImageOp[], picture: { width: number; height: number }) =>
+      regions?.set(regionShown(plan, picture), 5 * i),
   }
 }
 
@@ -124,6 +151,7 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
     const { indices } = sample
     const size = read.sizeOf()
     const images = new Uint8Array(indices.length * size * size * channels)
+    const { regions, note } = regionsOf(indices.length, options)
     let transformSeconds = 0
     const transformPart = async (part: number) => {
       read.signal.throwIfAborted()
@@ -131,7 +159,9 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
       const plans: ImageOp[][] = []
       for (let i = part * chunk; i < Math.min(indices.length, (part + 1) * chunk); i++) {
         sources.push({ pixels: pixels(indices[i]!), height, width, channels })
-        plans.push(planOf(memory, size, sample, i, read))
+        const plan = planOf(memory, size, sample, i, read)
+        note(i, plan, memory)
+        plans.push(plan)
       }
       const offset = part * chunk * size * size * channels
       const side = { height: size, width: size }
@@ -139,7 +169,7 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
     }
     const parts = Math.ceil(indices.length / chunk)
     await forEachConcurrently(parts, parts, (part) => lanes(() => transformPart(part)))
-    const found = { labels: labelsOf(labels, indices), indices, pad: 0 }
+    const found = { labels: labelsOf(labels, indices), indices, pad: 0, ...regions }
     return { images, height: size, width: size, channels, ...found, decodeSeconds: 0, transformSeconds }
   }
 }
@@ -157,6 +187,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
     const size = read.sizeOf()
     const side = { height: size, width: size }
     const indices = Int32Array.from(sample.indices)
+    const { regions, note } = regionsOf(indices.length, options)
     let images: Uint8Array | undefined
     let channels: 1 | 3 = 3
     let [decodeSeconds, transformSeconds] = [0, 0]
@@ -168,7 +199,11 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
     }
     const make = async (i: number) => {
       read.signal.throwIfAborted()
-      const plan = (picture: { width: number; height: number }) => planOf(picture, size, sample, i, read)
+      const plan = (picture: { width: number; height: number }) => {
+        const ops = planOf(picture, size, sample, i, read)
+        note(i, ops, picture)
+        return ops
+      }
       const part = broken.has(indices[i]!) ? undefined : await transformPart(indices[i]!, plan, side, () => place(i, 3))
       if (part !== undefined) {
         decodeSeconds += part[0]
@@ -188,7 +223,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
       )
     }
     await forEachConcurrently(indices.length, indices.length, (i) => lanes(() => make(i)))
-    const found = { labels: labelsOf(split.labels, indices), indices, pad: 0 }
+    const found = { labels: labelsOf(split.labels, indices), indices, pad: 0, ...regions }
     return { images: images!, ...side, channels, ...found, decodeSeconds, transformSeconds }
   }
 }

@@ -8,6 +8,7 @@ import type { Split } from './dataset.js'
 import { drawsOf, Use } from './draws.js'
 import { prefetch } from './prefetch.js'
 import { createSampler, type Sample, type Sampler } from './sampler.js'
+import type { LabelMaps, Labels } from './token-labels.js'
 import type { Augmentation, Evaluation, Strength } from './transform.js'
 
 /** One batch. Where `crops` are given the device pads, crops and flips by them, and resizes the images. */
@@ -15,6 +16,8 @@ export interface Batch extends BatchPixels {
   readonly step: number
   /** The box of each image that is to be erased (B, 4: top, left, height, width), height 0 for none; undefined where never. */
   readonly erase?: Int32Array
+  /** The label maps of the pictures, where there are any. */
+  readonly labelMaps?: Labels
   /** Seconds for which the consumer waited for this batch. */
   readonly waited: number
 }
@@ -38,6 +41,10 @@ export interface LoaderOptions {
   readonly dropLast?: boolean
   /** Share of broken images above which a run fails; 0.01 if not given. */
   readonly maxBroken?: number
+  /** Tell which part of its picture each image shows; false if not given, unless there are label maps. */
+  readonly regions?: boolean
+  /** Maps of the split's images, read along with them. */
+  readonly labelMaps?: LabelMaps | undefined
   /** Told once of each broken image found, in a line for a human. */
   readonly onBroken?: (message: string) => void
 }
@@ -82,7 +89,8 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
     const message = expected(`at most the ${split.length} images of the split`, 'batch', batch)
     throw new AutoprogError('CONFIG', message, { hint: `use a batch of ${split.length} or less` })
   }
-  const read = createBatchReader(split, { ...options, augmentation, evaluation, workers })
+  const { labelMaps, regions = labelMaps !== undefined } = options
+  const read = createBatchReader(split, { ...options, augmentation, evaluation, workers, regions })
   const samplerFor = (purpose: typeof Purpose.order | typeof Purpose.candidateBatches) =>
     createSampler({ length: split.length, batch, seed, shuffle, dropLast, repeats, purpose })
   const sampler = samplerFor(Purpose.order)
@@ -99,6 +107,7 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
         step,
         ...pixels,
         ...(strength.erasing > 0 && { erase: erasedBoxes(sample, size(), strength.erasing, seed) }),
+        ...(labelMaps && { labelMaps: await labelMaps.batch(pixels.indices) }),
       }
     }
     // While the last images of a batch are made, free workers begin with the next.

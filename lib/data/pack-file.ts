@@ -133,7 +133,8 @@ export async function readBytes(handle: FileHandle, offset: number, length: numb
   return bytes.subarray(0, done)
 }
 
-async function writeAll(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+/** Writes all bytes at a place. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await handle.write(bytes, done, Math.min(bytes.length - done, 2 ** 30), offset + done)).bytesWritten
   }

@@ -34,6 +34,8 @@ export interface Evaluation {
   /** Share of the scaled picture's shorter side that the central crop takes, in (0, 1]. */
   readonly fraction: number
   readonly filter: Filter
+  /** All of the picture, made square, instead of a central crop of it. */
+  readonly stretch?: boolean
 }
 
 interface Size {
@@ -84,7 +86,8 @@ export function trainingPlan(
 }
 
 /** From a picture to an evaluation image of size x size pixels, as timm does it. */
-export function evaluationPlan(picture: Size, size: number, { fraction, filter }: Evaluation): ImageOp[] {
+export function evaluationPlan(picture: Size, size: number, { fraction, filter, stretch }: Evaluation): ImageOp[] {
+  if (stretch) return [resizeOp(whole(picture), size, size, filter)]
   const { width, height, left, top } = centreCrop(picture.width, picture.height, size, fraction)
   if (Math.max(width, height) > longest * size) {
     const square = centralSquare(picture)
@@ -97,6 +100,30 @@ export function evaluationPlan(picture: Size, size: number, { fraction, filter }
   const plan = [resizeOp(whole(picture), width, height, filter)]
   if (width !== size || height !== size) plan.push({ op: 'crop', left, top, width: size, height: size })
   return plan
+}
+
+/** Which part of a picture is seen: left, top, right and bottom as shares of its sides, and 1 where it is mirrored, else 0. */
+export type Region = readonly [left: number, top: number, right: number, bottom: number, mirrored: 0 | 1]
+
+/** What a plan leaves of the picture. What RandAugment's rotations, shears and shifts do to it is left out. */
+export function regionShown(plan: readonly ImageOp[], { width, height }: Size): Region {
+  // Of the image as it is when an operation's turn comes: the part of the picture that it shows, and its size.
+  let [left, top, right, bottom] = [0, 0, width, height]
+  let [wide, high] = [width, height]
+  let mirrored: 0 | 1 = 0
+  const keep = (fromX: number, fromY: number, toX: number, toY: number) => {
+    const [begin, end] = mirrored ? [wide - toX, wide - fromX] : [fromX, toX]
+    const [across, down] = [(right - left) / wide, (bottom - top) / high]
+    ;[left, right] = [left + begin * across, left + end * across]
+    ;[top, bottom] = [top + fromY * down, top + toY * down]
+  }
+  for (const op of plan) {
+    if (op.op === 'crop') keep(op.left, op.top, op.left + op.width, op.top + op.height)
+    if (op.op === 'resize') keep(...op.region)
+    if (op.op === 'crop' || op.op === 'resize') [wide, high] = [op.width, op.height]
+    if (op.op === 'flip') mirrored = mirrored ? 0 : 1
+  }
+  return [left / width, top / height, right / width, bottom / height, mirrored]
 }
 
 /** Whether the device can do all of it: shifts and mirror images of a square picture, then bilinear scaling. */

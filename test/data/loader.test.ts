@@ -321,3 +321,30 @@ test('JPEGs of which parts are decoded give the same batches as whole ones', asy
   assert.deepEqual(parts, await run(inFiles, given, { steps: 12, sizeOf: () => 16 }))
   assert.ok(parts.every(({ indices }) => !indices.includes(4)))
 })
+
+test('regions tell what each image shows: of shifts on the device and on the host, and of parts', async () => {
+  const split = uniformSplit()
+  for (const batch of await run(split, { regions: true })) {
+    const wanted = [...batch.indices].flatMap((_, i) => {
+      const [top, left, flip] = batch.crops!.subarray(3 * i)
+      return [(left! - 2) / 5, (top! - 2) / 5, (left! + 3) / 5, (top! + 3) / 5, flip!]
+    })
+    assert.deepEqual(batch.regions, Float32Array.from(wanted))
+  }
+  // Both halves of the same shifts: the device's and the host's.
+  const jittered = { ...shifted, colorJitter: 0.1 }
+  const host = await run(split, { regions: true, augmentation: jittered })
+  const device = await run(split, { regions: true })
+  for (const [step, { regions }] of host.entries())
+    regions!.forEach((value, i) => void assert.ok(Math.abs(value - device[step]!.regions![i]!) < 1e-6))
+  for (const batch of await run(await mixedSplit([4]), { regions: true, augmentation: deit, maxBroken: 0.1 })) {
+    assert.equal(batch.regions!.length, 25)
+    for (let i = 0; i < 25; i += 5) {
+      const [left, top, right, bottom] = batch.regions!.subarray(i)
+      assert.ok(left! >= 0 && top! >= 0 && left! < right! && top! < bottom! && right! <= 1 && bottom! <= 1)
+    }
+  }
+  const [evaluated] = await run(split, { regions: true, shuffle: false }, {})
+  assert.deepEqual([...evaluated!.regions!.subarray(0, 5)], [0, 0, 1, 1, 0])
+  assert.equal((await run(split))[0]!.regions, undefined)
+})

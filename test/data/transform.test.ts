@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { transformImages } from '../../lib/data/image-ops.js'
-import { evaluationPlan, isForDevice, shiftOf, trainingPlan } from '../../lib/data/transform.js'
+import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from '../../lib/data/transform.js'
 import { goldenJson, goldenTensors } from '../golden.js'
 import { deit, noise, shifted } from './images.js'
 
@@ -117,4 +117,61 @@ test('the device does shifts alone', () => {
   assert.equal(isForDevice({ ...shifted, colorJitter: 0.1 }), false)
   assert.equal(isForDevice({ ...shifted, randAugment: deit.randAugment }), false)
   assert.equal(isForDevice({ ...shifted, crop: 'resized' }), false)
+})
+
+/** A picture whose first two channels tell where a pixel lies, as shares of the sides. */
+function chart(width: number, height: number) {
+  const pixels = new Uint8Array(width * height * 3)
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++)
+      pixels.set([(255 * (x + 0.5)) / width, (255 * (y + 0.5)) / height, 0], 3 * (y * width + x))
+  return { width, height, pixels }
+}
+
+test('the region that a plan shows is where its pixels come from', async () => {
+  const size = 32
+  const plain = { ...deit, randAugment: null, colorJitter: 0 }
+  for (const [width, height] of [
+    [160, 120],
+    [90, 200],
+  ] as const) {
+    const picture = chart(width, height)
+    const plans = [
+      ...Array.from({ length: 24 }, (_, sample) => trainingPlan(picture, size, plain, {}, address(sample))),
+      ...Array.from({ length: 8 }, (_, sample) =>
+        trainingPlan(picture, size, { ...plain, crop: 'pad', pad: 9 }, {}, address(sample)),
+      ),
+      evaluationPlan(picture, size, { fraction: 0.875, filter: 'bilinear' }),
+      evaluationPlan(picture, size, { fraction: 1, filter: 'bilinear' }),
+      evaluationPlan(picture, size, { fraction: 1, filter: 'bilinear', stretch: true }),
+    ]
+    for (const plan of plans) {
+      const [left, top, right, bottom, mirrored] = regionShown(plan, picture)
+      const target = new Uint8Array(size * size * 3)
+      await transformImages([picture], 3, [plan], { width: size, height: size }, target)
+      for (const [row, column] of [
+        [8, 8],
+        [8, 23],
+        [23, 8],
+        [16, 16],
+      ] as const) {
+        const across = ((mirrored ? size - 1 - column : column) + 0.5) / size
+        const x = left + across * (right - left)
+        const y = top + ((row + 0.5) / size) * (bottom - top)
+        if (x < 0.05 || x > 0.95 || y < 0.05 || y > 0.95) continue // the padding is black
+        const [red, green] = target.subarray(3 * (row * size + column))
+        assert.ok(
+          Math.abs(red! / 255 - x) < 0.015 && Math.abs(green! / 255 - y) < 0.015,
+          `${x}, ${y}: ${red}, ${green}`,
+        )
+      }
+    }
+  }
+  assert.deepEqual(regionShown([], photo), [0, 0, 1, 1, 0])
+  const stretched = evaluationPlan(photo, 8, { fraction: 0.5, filter: 'bicubic', stretch: true })
+  assert.deepEqual(regionShown(stretched, photo), [0, 0, 1, 1, 0])
+  // A mirror image that is cut and mirrored again.
+  const crop = { op: 'crop', left: 0, top: 10, width: 20, height: 20 } as const
+  assert.deepEqual(regionShown([{ op: 'flip' }, crop], photo), [0.6, 0.25, 1, 0.75, 1])
+  assert.deepEqual(regionShown([{ op: 'flip' }, crop, { op: 'flip' }], photo), [0.6, 0.25, 1, 0.75, 0])
 })

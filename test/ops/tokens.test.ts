@@ -62,7 +62,6 @@ test('the first token and the rest are all of them', async () => {
     name: 'dropToken',
     inputs: { x },
     build: (graph, inputs) => ({ first: selectToken(graph, inputs.x!), rest: dropToken(graph, inputs.x!) }),
-    differentiated: [],
   })
   for (const image of [0, 1, 2])
     assert.deepEqual(

@@ -161,7 +161,7 @@ function describe(name: string, batch: number, precision: Precision, resolution:
       ...{ kind: 'step', batch, microBatch: batch, resolution, targets: 'labels', smoothing: 0.1, keep: 'none' },
       images: { type: 'u8', height: resolution, width: resolution, pad: 0 },
       ...{ layers: Array.from({ length: model.depth }, (_, index) => index), weights: 'weights', imageGradient: false },
-      ...{ erase: false, mix: 'none', tokenTargets: false, mode: 'train' },
+      ...{ erase: false, mix: 'none', tokenTargets: 'none', mode: 'train', positions: false },
     },
     model,
     layoutOf(model),

@@ -43,12 +43,17 @@ export interface BuildOptions {
    * FLOPs are counted with it, as the literature counts them.
    */
   readonly everyToken?: boolean
+  /** Gives the logits at every position besides, as `tokenLogits`, by the head that the network has. */
+  readonly positions?: boolean
 }
 
 export interface Outputs {
   /** (B, classes) or (B, 1, classes). */
   readonly logits: Tensor
-  /** Of a head for every token, (B, tokens, classes), where the network has one; each where its own image has it. */
+  /**
+   * Of a head for every token, (B, tokens, classes), where the network has one; each where its own image has it. Where
+   * positions were asked for, of the one head at each of them, (B, positions, classes) in rows of the image.
+   */
   readonly tokenLogits?: Tensor
 }
 

@@ -132,7 +132,7 @@ function listParameters(configuration: ResnetConfiguration): ParameterSpecificat
 }
 
 function build(graph: Graph, options: BuildOptions, configuration: ResnetConfiguration): Outputs {
-  const { images, layers, parameter, training } = options
+  const { images, layers, parameter, training, positions = false } = options
   const norm = (x: Tensor, name: string, { relu, residual }: { relu: boolean; residual?: Tensor }) =>
     batchNorm(
       graph,
@@ -168,7 +168,9 @@ function build(graph: Graph, options: BuildOptions, configuration: ResnetConfigu
     }
     x = y
   }
-  return { logits: linear(graph, globalAveragePool(graph, x), parameter('fc.weight'), parameter('fc.bias')) }
+  const classify = (features: Tensor) => linear(graph, features, parameter('fc.weight'), parameter('fc.bias'))
+  const logits = classify(globalAveragePool(graph, x))
+  return positions ? { logits, tokenLogits: classify(x) } : { logits } // (B, h, w, classes): a position after the other
 }
 
 /** Throws CONFIG unless the first block of every stage runs: it alone fits between the stages' widths and resolutions. */

@@ -4,6 +4,7 @@ import type { Tensor } from '../graph/tensor.js'
 import {
   attention,
   classAttention,
+  dropToken,
   layerNorm,
   linear,
   linearGelu,
@@ -106,7 +107,7 @@ function embed(graph: Graph, { images, parameter }: BuildOptions, { imageSize, p
 }
 
 function build(graph: Graph, options: BuildOptions, configuration: VitConfiguration): Outputs {
-  const { parameter, layers, keep, everyToken = false } = options
+  const { parameter, layers, keep, positions = false, everyToken = positions } = options
   const { embedDim, heads } = configuration
   const dense = (x: Tensor, name: string) => linear(graph, x, parameter(`${name}.weight`), parameter(`${name}.bias`))
   let x = embed(graph, options, configuration) // (B, N, D); later (B, 1, D)
@@ -139,7 +140,8 @@ function build(graph: Graph, options: BuildOptions, configuration: VitConfigurat
     branch = { value: dense(y, `${block}.mlp.fc2`), path: 2 * index + 1 }
   }
   const y = norm('norm')
-  return { logits: dense(y.shape[1] === 1 ? y : selectToken(graph, y), 'head') }
+  const logits = dense(y.shape[1] === 1 ? y : selectToken(graph, y), 'head')
+  return positions ? { logits, tokenLogits: dense(dropToken(graph, y), 'head') } : { logits }
 }
 
 export function createVit(name: string, configuration: VitConfiguration): Model {

@@ -3,6 +3,8 @@ import { AutoprogError, expected } from '../errors.js'
 import { checkResolution } from '../models/layers.js'
 import type { Model } from '../models/model.js'
 import type { Values } from '../native.js'
+import type { LabelMapOptions } from './label-maps.js'
+import { checkLabelMaps, labelMapValues } from './label-maps.js'
 import { boxShare, checkBox, checkErase, mixValues } from './mixing.js'
 import type { Mode, ProgramRequest, ProgramSettings } from './programs.js'
 import { drawsOnDevice, modes } from './programs.js'
@@ -63,13 +65,20 @@ export interface BatchOptions {
    * from image B - 1 - i; class targets are mixed by their share, token targets stay those of their own images.
    */
   mixBox?: readonly [number, number, number, number] | null
-  /** Soft targets of every token (B, tokens, classes); the loss of tokens is left out unless given. */
+  /** Soft targets of every token (B, tokens, classes); the loss of tokens is left out unless these or label maps are given. */
   tokenTargets?: Float32Array
+  /** What the targets of every token are made of instead: the label maps of the pictures, and the parts that images show. */
+  labelMaps?: LabelMapOptions
   /** Address of this batch's draws; any non-negative integer. */
   step?: number
   learningRate?: number
   /** Of the images that the network sees: normalised, erased and mixed. */
   imageGradient?: boolean
+  /**
+   * Gives as `tokenLogits` what the network's head says at every position (B, positions, classes), in rows of the image: of a
+   * vision transformer at its patches, of a ResNet on its last feature map, of a VOLO its head for tokens.
+   */
+  positions?: boolean
 }
 
 type Common = Pick<
@@ -85,9 +94,10 @@ type Common = Pick<
   | 'mix'
   | 'mixBox'
   | 'tokenTargets'
+  | 'labelMaps'
   | 'step'
 >
-export type ForwardOptions = Common & Pick<BatchOptions, 'targets' | 'weights' | 'mode'>
+export type ForwardOptions = Common & Pick<BatchOptions, 'targets' | 'weights' | 'mode' | 'positions'>
 export type GradientOptions = Common & { targets: Int32Array | Float32Array; imageGradient?: boolean }
 export type StepOptions = Common & { targets: Int32Array | Float32Array; learningRate: number }
 
@@ -104,7 +114,7 @@ export function prepare(
   const { keep, values: keepValues } = prepareKeep(options, batch, model)
   const { erase } = options
   const { mix, values: mixedValues } = prepareMix(options, resolution, model)
-  const tokenTargets = checkTokenTargets(options.tokenTargets, batch, resolution, model)
+  const { tokenTargets, values: tokenValues } = prepareTokenTargets(kind, options, batch, resolution, model, settings)
   if (erase !== undefined) checkErase(erase, batch, resolution)
   const request: ProgramRequest = {
     kind,
@@ -118,15 +128,15 @@ export function prepare(
     keep,
     erase: erase !== undefined,
     mix,
-    tokenTargets: tokenTargets !== undefined,
+    tokenTargets,
     mode: kind === 'forward' ? checkMode(options.mode) : 'train',
     weights: checkWeights(options.weights, settings),
     imageGradient: options.imageGradient ?? false,
+    positions: kind === 'forward' && (options.positions ?? false),
   }
   const values: Values = {}
-  Object.assign(values, imageValues, targetValues, keepValues, mixedValues)
+  Object.assign(values, imageValues, targetValues, keepValues, mixedValues, tokenValues)
   if (erase !== undefined) values.erase = erase
-  if (tokenTargets !== undefined) values.tokenTargets = tokenTargets
   if (drawsOnDevice(request)) Object.assign(values, addressOf(options.step, batch, settings))
   if (kind === 'step') values.hyper = hyperOf(options.learningRate, settings)
   return { request, values }
@@ -242,11 +252,29 @@ function prepareMix({ mix, mixBox }: BatchOptions, resolution: number, model: Mo
   return { mix: 'tokens' as const, values }
 }
 
-function checkTokenTargets(targets: BatchOptions['tokenTargets'], batch: number, resolution: number, model: Model) {
-  if (targets === undefined) return undefined
+function prepareTokenTargets(
+  kind: ProgramRequest['kind'],
+  { tokenTargets: targets, labelMaps }: BatchOptions,
+  batch: number,
+  resolution: number,
+  model: Model,
+  settings: Settings,
+): { tokenTargets: ProgramRequest['tokenTargets']; values: Values } {
+  if (labelMaps !== undefined) {
+    if (targets !== undefined)
+      throw new AutoprogError('CONFIG', 'Targets of tokens are given by tokenTargets or by labelMaps, not by both', {
+        hint: 'Leave out one.',
+      })
+    tokenGrid('labelMaps', model, resolution)
+    const { shape, logits = false } = checkLabelMaps(labelMaps, batch, model.classes)
+    const smoothing = kind === 'forward' ? 0 : settings.smoothing
+    return { tokenTargets: { shape, logits, smoothing }, values: labelMapValues(labelMaps) }
+  }
+  if (targets === undefined) return { tokenTargets: 'none', values: {} }
   const grid = tokenGrid('tokenTargets', model, resolution)
   const size = batch * grid ** 2 * model.classes
-  if (targets instanceof Float32Array && targets.length === size) return targets
+  if (targets instanceof Float32Array && targets.length === size)
+    return { tokenTargets: 'given', values: { tokenTargets: targets } }
   throw new AutoprogError(
     'SHAPE',
     expected(`a Float32Array of length ${size} (${batch}, ${grid ** 2}, ${model.classes})`, 'tokenTargets', targets),

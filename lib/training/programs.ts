@@ -11,6 +11,7 @@ import type { LossScaleAttributes } from '../ops/index.js'
 import {
   adamw,
   add,
+  alignLabels,
   cast,
   countCorrect,
   crossEntropy,
@@ -23,6 +24,7 @@ import {
   mixTargets,
   normalizeImages,
   oneHot,
+  regionSize,
   zero,
 } from '../ops/index.js'
 
@@ -47,13 +49,22 @@ export interface ProgramRequest {
   readonly erase: boolean
   /** Whether images and targets are mixed with those at the other end of the batch; 'tokens' are mixed within the network. */
   readonly mix: 'none' | 'images' | 'tokens'
-  /** Whether targets of every token are given besides. */
-  readonly tokenTargets: boolean
+  /** Targets of every token besides: none, given, or made of label maps. */
+  readonly tokenTargets: 'none' | 'given' | LabelMapRequest
   /** Whether the forward pass is training's; that of steps and gradients always is. */
   readonly mode: Mode
   /** The arena whose weights run; steps and gradients use the model's own. */
   readonly weights: Arena
   readonly imageGradient: boolean
+  /** Whether the logits at every position are given besides. */
+  readonly positions: boolean
+}
+
+/** Of label maps: the best classes at each of height x width positions. */
+export interface LabelMapRequest {
+  readonly shape: readonly [best: number, height: number, width: number]
+  readonly logits: boolean
+  readonly smoothing: number
 }
 
 /** fp32, or mixed precision with the one 16-bit type or the other; fp16 scales the loss. */
@@ -97,6 +108,7 @@ export function buildProgram(
     training: request.mode === 'train' ? { momentum: kind === 'forward' ? 0 : momentum } : undefined,
     keep: keepOf(graph, request, model, draws),
     mixBox: request.mix === 'tokens' ? addInput(graph, 'mixBox', [4], 'i32', false) : undefined,
+    positions: request.positions,
   })
   if (kind !== 'step') {
     addOutput(graph, 'logits', outputs.logits, true)
@@ -197,13 +209,14 @@ function scalingOf(graph: Graph): Tensor {
  */
 function lossOf(
   graph: Graph,
-  { targets, tokenTargets, microBatch, batch, smoothing }: ProgramRequest,
+  request: ProgramRequest,
   model: Model,
   { classWeight, denseWeight }: ProgramSettings,
   { logits, tokenLogits }: Outputs,
   mix: Tensor | undefined,
   scaling: Tensor | undefined,
 ): Tensor {
+  const { targets, microBatch, batch, smoothing } = request
   const cleared = (name: string, size: number, type: 'f32' | 'i32') => {
     const tensor = addTensor(graph, name, [size], { type })
     graph.phase = 'begin'
@@ -213,7 +226,7 @@ function lossOf(
     return tensor
   }
   const loss = cleared('loss', 1, 'f32')
-  const weight = tokenLogits ? classWeight : 1
+  const weight = model.tokenSize === undefined ? 1 : classWeight
   const against = (soft: Tensor) =>
     crossEntropy(graph, logits, mix ? mixTargets(graph, soft, mix) : soft, batch / weight, loss, scaling)
   if (targets === 'soft') {
@@ -223,12 +236,30 @@ function lossOf(
     against(oneHot(graph, labels, model.classes, smoothing))
     countCorrect(graph, logits, labels, cleared('counts', 2, 'i32'))
   }
-  if (tokenLogits && tokenTargets) {
-    const wanted = addInput(graph, 'tokenTargets', tokenLogits.shape, 'f32')
+  if (tokenLogits && request.tokenTargets !== 'none') {
     const tokens = tokenLogits.shape[1]!
+    const wanted = tokenTargetsOf(graph, request, model, tokenLogits)
     crossEntropy(graph, tokenLogits, wanted, (batch * tokens) / denseWeight, loss, scaling)
   }
   return loss
+}
+
+/** (B, tokens, classes): as they are given, or what label maps say of the part of the picture that an image shows. */
+function tokenTargetsOf(
+  graph: Graph,
+  { tokenTargets, microBatch, resolution }: ProgramRequest,
+  { classes, tokenSize }: Model,
+  tokenLogits: Tensor,
+): Tensor {
+  if (typeof tokenTargets === 'string') return addInput(graph, 'tokenTargets', tokenLogits.shape, 'f32')
+  const { shape, logits, smoothing } = tokenTargets
+  return alignLabels(
+    graph,
+    addInput(graph, 'mapClasses', [microBatch, ...shape], 'i32'),
+    addInput(graph, 'mapScores', [microBatch, ...shape], 'f32'),
+    addInput(graph, 'regions', [microBatch, regionSize], 'f32'),
+    { grid: resolution / tokenSize!, classCount: classes, smoothing, logits },
+  )
 }
 
 /** Gradients of all parameters that ran; returns their norm. */

@@ -71,7 +71,7 @@ export interface Session {
   readonly device: Device
   readonly averages: readonly number[]
   /**
-   * Logits (B, classes), and of a head for tokens (B, tokens, classes); with targets also the mean loss, with class indices
+   * Logits (B, classes), and of a head for tokens, or where `positions` are asked for, (B, tokens, classes); with targets also the mean loss, with class indices
    * also how many ranked first and in the first five.
    */
   forward(options: ForwardOptions): Promise<{

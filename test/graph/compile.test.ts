@@ -92,7 +92,8 @@ describe('the memory plan', () => {
     imageGradient: false,
     erase: false,
     mix: 'none',
-    tokenTargets: false,
+    tokenTargets: 'none',
+    positions: false,
     mode: 'train',
   }
 

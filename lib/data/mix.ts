@@ -14,7 +14,7 @@ export interface MixOptions {
   readonly switchProbability: number
 }
 
-/** Rows [top, bottom) and columns [left, right) of an image, in pixels of the network's resolution. */
+/** Rows [top, bottom) and columns [left, right) of an image in pixels of the network's resolution, or of a grid of tokens. */
 export interface MixBox {
   readonly top: number
   readonly bottom: number
@@ -39,7 +39,17 @@ export function drawMix(options: MixOptions, seed: number, step: number, size: n
   if (draws.unit() >= probability || (mixup === 0 && cutmix === 0)) return { lambda: 1 }
   const cuts = mixup === 0 || (cutmix > 0 && draws.unit() < switchProbability)
   const lambda = beta(cuts ? cutmix : mixup, draws)
-  if (!cuts) return { lambda }
+  return cuts ? { lambda, box: boxOf(lambda, draws, size) } : { lambda }
+}
+
+/** The box of MixToken (Jiang et al., 2021) for the batch of `step`, on a grid of tokens: CutMix's, with Beta(1, 1). */
+export function drawTokenBox(seed: number, step: number, grid: number): MixBox {
+  const draws = drawsAt(seed, Purpose.mix, step, 0)
+  return boxOf(beta(1, draws), draws, grid)
+}
+
+/** A box anywhere in a square of `size`, of 1 - lambda of its area where all of it lies inside. */
+function boxOf(lambda: number, draws: Draws, size: number): MixBox {
   const side = Math.trunc(size * Math.sqrt(1 - lambda))
   const edges = () => {
     const from = draws.below(size) - (side >> 1)
@@ -47,7 +57,7 @@ export function drawMix(options: MixOptions, seed: number, step: number, size: n
   }
   const [top, bottom] = edges()
   const [left, right] = edges()
-  return { lambda, box: { top, bottom, left, right } }
+  return { top, bottom, left, right }
 }
 
 /** A draw of Beta(a, a): the share of the first of two draws of Gamma(a). */

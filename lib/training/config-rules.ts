@@ -1,5 +1,7 @@
 /** Values of a recipe that are each fine and cannot go together. */
 import { expected } from '../errors.js'
+import type { Model } from '../models/model.js'
+import { createModel } from '../models/registry.js'
 import type { Config, Schedule } from './schema.js'
 
 /** One thing wrong with a recipe; `hint` says what to write instead. */
@@ -31,6 +33,8 @@ const rules: readonly ((config: Config) => Problem[])[] = [
   microBatchDividesBatch,
   rangesRise,
   magnitudeHasItsOperations,
+  tokenLabelsHaveTheirHead,
+  mixedOneWay,
 ]
 
 function refuse(wrong: boolean, path: string, message: string, hint: string): Problem[] {
@@ -145,5 +149,33 @@ function magnitudeHasItsOperations({ augmentation, regularization: { adaptive } 
     'regularization.adaptive.magnitude',
     'regularization.adaptive.magnitude is that of RandAugment, and there is none',
     'set augmentation.randAugment, for example {}',
+  )
+}
+
+function tokenLabelsHaveTheirHead({ model, tokenLabels }: Config): Problem[] {
+  const network = tokenLabels === null ? undefined : networkOf(model)
+  return refuse(
+    network !== undefined && network.tokenSize === undefined,
+    'tokenLabels',
+    `${network?.name} has no head for tokens, which tokenLabels needs`,
+    'leave tokenLabels out, or train a VOLO, which has one',
+  )
+}
+
+/** Undefined for a model that is settled later, or that cannot be made: others say so. */
+function networkOf(model: Config['model']): Model | undefined {
+  try {
+    return model === 'auto' ? undefined : createModel(model, { classes: 2 })
+  } catch {
+    return undefined
+  }
+}
+
+function mixedOneWay({ tokenLabels, regularization: { mixup, cutmix } }: Config): Problem[] {
+  return refuse(
+    tokenLabels?.mixToken === true && (mixup > 0 || cutmix > 0),
+    'tokenLabels.mixToken',
+    'Images are mixed by MixToken, or by mixup and CutMix, but not by both',
+    'set tokenLabels.mixToken to false, or regularization.mixup and regularization.cutmix to 0',
   )
 }

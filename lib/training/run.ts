@@ -3,6 +3,8 @@ import { loadDataset } from '../../datasets/index.js'
 import type { Dataset } from '../data/dataset.js'
 import type { Batch, Loader } from '../data/loader.js'
 import { createLoader } from '../data/loader.js'
+import type { LabelMaps } from '../data/token-labels.js'
+import { classLabelMaps, openLabelMaps } from '../data/token-labels.js'
 import type { Blocks } from '../growth/layer-map.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
@@ -69,6 +71,8 @@ export interface Run {
   /** The full network. */
   readonly model: Model
   readonly loader: Loader
+  /** Of the training images, for token labelling. */
+  readonly labelMaps: LabelMaps | undefined
   readonly stages: Stages
   readonly session: Session
   readonly tuner: MicroBatchTuner
@@ -96,7 +100,10 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
   const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
   const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
   const notices = [...chosen.notices, ...settled]
+  const labelMaps = await labelMapsOf(config, dataset)
+  notices.push(...(labelMaps?.notices ?? []))
   const loader = createLoader(dataset.train, {
+    labelMaps,
     batch: config.batch,
     seed: config.seed,
     shuffle: true,
@@ -131,12 +138,16 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
     lossScale: config.lossScale,
     seed: config.seed,
     labelSmoothing: config.regularization.labelSmoothing,
+    ...(config.tokenLabels && {
+      classWeight: config.tokenLabels.classWeight,
+      denseWeight: config.tokenLabels.denseWeight,
+    }),
     optimizer: { ...optimizer, averages: config.ema.decays },
   })
   if (restored) await session.restore(restored.tensors)
   const stage = stages.stage(Math.max(0, state.stage), state.previous)
   const run: Run = {
-    ...{ config, options, dataset, device, model, loader, stages, session, state, stage, notices },
+    ...{ config, options, dataset, device, model, loader, labelMaps, stages, session, state, stage, notices },
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
@@ -145,6 +156,11 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
   }
   if (state.searching) run.search = openSearch(run, state.search)
   return run
+}
+
+async function labelMapsOf({ tokenLabels }: Config, { train, classes }: Dataset): Promise<LabelMaps | undefined> {
+  if (tokenLabels === null) return undefined
+  return tokenLabels.maps === null ? classLabelMaps(train) : openLabelMaps(tokenLabels.maps, { split: train, classes })
 }
 
 /** What must not change between a run and its resume; the machine's part may. */
@@ -196,7 +212,13 @@ export function inputsOf(run: Run, batch: Batch, subnetwork: Subnetwork) {
     },
     targets: batch.labels,
     ...(batch.erase && { erase: batch.erase }),
+    ...(run.labelMaps && { labelMaps: labelsOf(run.labelMaps, batch) }),
     layers: layersAt(run, subnetwork),
     resolution: subnetwork.resolution,
   }
 }
+
+const labelsOf = ({ shape, logits }: LabelMaps, { labelMaps, regions }: Batch) => ({
+  ...labelMaps!,
+  ...{ shape, logits, regions: regions! },
+})

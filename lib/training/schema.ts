@@ -211,6 +211,18 @@ export const configSchema = section({
       )
       .default(null),
   }).prefault({}),
+  // Token labelling, of networks with a head for tokens.
+  tokenLabels: nullOr(
+    'a mapping of maps, mixToken, classWeight and denseWeight',
+    section({
+      // A file of `autoprog annotate`, or a folder of published maps; where null every token has its image's class.
+      maps: nullOr('the path of label maps', text('the path of label maps')).default(null),
+      mixToken: boolean().default(true),
+      // Weights of the two losses.
+      classWeight: positive().default(1),
+      denseWeight: positive().default(0.5),
+    }),
+  ).default(null),
   evaluation: section({
     every: natural().default(1),
     // Whether the moving averages are evaluated each time, or once at the end.

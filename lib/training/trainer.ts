@@ -1,14 +1,13 @@
 import { availableParallelism } from 'node:os'
 import type { Batch } from '../data/loader.js'
-import type { Mix } from '../data/mix.js'
-import { drawMix } from '../data/mix.js'
+import { drawMix, drawTokenBox } from '../data/mix.js'
 import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Subnetwork } from '../growth/space.js'
 import { openDevice } from '../native.js'
 import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
 import { readSummary, recordEvents } from '../report/run-folder.js'
-import type { WeightsName } from './batch.js'
+import type { BatchOptions, WeightsName } from './batch.js'
 import { saveCheckpoint } from './checkpoint.js'
 import type { Config } from './config.js'
 import { peakRate } from './config-rules.js'
@@ -44,6 +43,7 @@ async function* trainingEvents(config: Config, options: TrainOptions): AsyncGene
     yield { type: 'end', summary: summaryOf(run) }
   } finally {
     await run?.session.close()
+    await run?.labelMaps?.close()
     await run?.dataset.close()
     await device.close()
   }
@@ -236,7 +236,11 @@ async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
 }
 
 /** Images of a batch are mixed in training alone: candidates are scored on images as they are. */
-function mixOf({ config }: Run, batch: Batch, { resolution }: Subnetwork): { mix?: Mix } {
+function mixOf({ config, model }: Run, batch: Batch, { resolution }: Subnetwork): Pick<BatchOptions, 'mix' | 'mixBox'> {
+  if (config.tokenLabels?.mixToken) {
+    const { top, left, bottom, right } = drawTokenBox(config.seed, batch.step, resolution / model.tokenSize!)
+    return { mixBox: [top, left, bottom, right] }
+  }
   const { mixup, cutmix, mixProbability: probability, mixSwitch: switchProbability } = config.regularization
   if (mixup === 0 && cutmix === 0) return {}
   return { mix: drawMix({ mixup, cutmix, probability, switchProbability }, config.seed, batch.step, resolution) }

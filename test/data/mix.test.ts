@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { drawsAt } from '../../lib/data/draws.js'
-import { beta, drawMix } from '../../lib/data/mix.js'
+import { beta, drawMix, drawTokenBox } from '../../lib/data/mix.js'
 import { Purpose } from '../../lib/random.js'
 
 test('Beta(a, a) has its mean and variance', () => {
@@ -24,4 +24,22 @@ test('half of the batches are cut, boxes lie within the image, and a step draws 
   assert.deepEqual(drawMix(options, 3, 17, 24), mixes[17])
   const never = { ...options, probability: 0 }
   assert.deepEqual(drawMix(never, 3, 17, 24), { lambda: 1 })
+})
+
+test("MixToken's boxes are CutMix's with Beta(1, 1), on the grid of tokens", () => {
+  const cutmix = { mixup: 0, cutmix: 1, probability: 1, switchProbability: 0 }
+  const shares = Array.from({ length: 4000 }, (_, step) => {
+    const { top, bottom, left, right } = drawTokenBox(3, step, 14)
+    assert.ok(top >= 0 && left >= 0 && top <= bottom && left <= right && bottom <= 14 && right <= 14)
+    return ((bottom - top) * (right - left)) / 14 ** 2
+  })
+  // A box that lies inside has half of the area in the mean; edges cut some off.
+  const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length
+  const cut = Array.from({ length: 4000 }, (_, step) => drawMix(cutmix, 4, step, 14).box!)
+  const wanted =
+    cut.reduce((sum, { top, bottom, left, right }) => sum + ((bottom - top) * (right - left)) / 196, 0) / 4000
+  assert.ok(Math.abs(mean - wanted) < 0.02, `${mean} and ${wanted}`)
+  assert.ok(shares.filter((share) => share > 0.5).length > 200, 'large ones too')
+  assert.deepEqual(drawTokenBox(3, 7, 14), drawTokenBox(3, 7, 14))
+  assert.notDeepEqual(drawTokenBox(3, 7, 14), drawTokenBox(3, 8, 14))
 })

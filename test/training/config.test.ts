@@ -130,6 +130,11 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['evaluation.crop', /auto or a number above 0 and at most 1/, [0, 1.1, 'full']],
   ['regularization.adaptive.stochasticDepth', /two numbers/, [0.1, [0.1]]],
   ['regularization.adaptive.stochasticDepth', /below 1/, [[0, 1]]],
+  ['tokenLabels', /null or a mapping/, [true, 'labels', 3]],
+  ['tokenLabels.maps', /the path of label maps/, ['', 3, true]],
+  ['tokenLabels.mixToken', /true or false/, [1, 'no', null]],
+  ['tokenLabels.classWeight', /positive number/, positiveNumber],
+  ['tokenLabels.denseWeight', /positive number/, positiveNumber],
   ['evaluation.every', /integer of at least 0/, naturalNumber],
   ['evaluation.resolution', /null or a positive integer/, [0, 1.5, 'full']],
   ['evaluation.batch', /positive integer/, positiveInteger],
@@ -172,6 +177,17 @@ test('numbers at the edge of their range are accepted', () => {
   ] as const) {
     assert.doesNotThrow(() => resolveConfig(recipe(path, value)), path)
   }
+})
+
+test('token labels have the weights of the paper, and go with mixed images where tokens are not mixed', () => {
+  const volo = { ...minimal, model: 'volo_d1_224' }
+  assert.equal(resolveConfig(volo).tokenLabels, null)
+  const defaults = { maps: null, mixToken: true, classWeight: 1, denseWeight: 0.5 }
+  assert.deepEqual(resolveConfig({ ...volo, tokenLabels: {} }).tokenLabels, defaults)
+  const mixed = { ...volo, tokenLabels: { mixToken: false }, regularization: { cutmix: 1 } }
+  assert.equal(resolveConfig(mixed).tokenLabels?.mixToken, false)
+  // A model that is settled later is judged then.
+  assert.doesNotThrow(() => resolveConfig({ ...minimal, model: 'auto', tokenLabels: {} }))
 })
 
 test('words are chosen from lists, and the nearest is suggested', () => {
@@ -283,6 +299,16 @@ const contradicting: [name: string, input: object, message: RegExp][] = [
     "RandAugment's magnitude without RandAugment",
     { regularization: { adaptive: { magnitude: [4, 9] } } },
     /RandAugment, and there is none/,
+  ],
+  [
+    'token labels for a network without a head for them',
+    { tokenLabels: {} },
+    /vit_fashion has no head for tokens, which tokenLabels needs/,
+  ],
+  [
+    'MixToken beside CutMix',
+    { model: 'volo_d1_224', tokenLabels: {}, regularization: { cutmix: 1 } },
+    /by MixToken, or by mixup and CutMix, but not by both/,
   ],
   [
     'a warm-up from above the peak of a small batch',

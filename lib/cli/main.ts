@@ -1,5 +1,6 @@
 /** The command line: routes to one file per command. */
 import { Command } from 'commander'
+import { annotateCommand } from './annotate.js'
 import { checkCommand } from './check.js'
 import { reportFailure } from './command.js'
 import { compareCommand } from './compare.js'
@@ -20,6 +21,7 @@ for (const create of [
   compareCommand,
   checkCommand,
   packCommand,
+  annotateCommand,
   evaluateCommand,
   flopsCommand,
   doctorCommand,

@@ -39,9 +39,9 @@ export async function saveCheckpoint(
   return path
 }
 
-/** The newest checkpoint of a run. Throws CHECKPOINT where there is none, it is damaged, or it is of another recipe. */
-export async function loadCheckpoint<T>(run: string, recipe?: string): Promise<Checkpoint<T>> {
-  const newest = (await list(run)).at(-1)
+/** The newest checkpoint of a run, or the one named. Throws CHECKPOINT where there is none, it is damaged, or of another recipe. */
+export async function loadCheckpoint<T>(run: string, recipe?: string, file?: string): Promise<Checkpoint<T>> {
+  const newest = file ?? (await list(run)).at(-1)
   if (newest === undefined)
     throw new AutoprogError('CHECKPOINT', `There is no checkpoint in ${folderOf(run)}`, {
       hint: 'Give the folder of a run that has written one, or start without --resume.',

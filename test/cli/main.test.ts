@@ -22,7 +22,7 @@ function autoprog(...flags: string[]) {
 test('every command has help with an example, and exits 0', () => {
   const { status, stdout } = autoprog('--help')
   assert.equal(status, 0)
-  for (const command of ['train', 'compare', 'check', 'pack', 'evaluate', 'flops', 'doctor']) {
+  for (const command of ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'doctor']) {
     assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
     const help = autoprog(command, '--help')
     assert.equal(help.status, 0, help.stderr)
@@ -51,6 +51,8 @@ const mistakes: [flags: string[], message: RegExp][] = [
   [['compare', 'mnist', '--schemes', 'original', '--seeds', '0,x'], /Expected a number, not "x"/],
   [['compare', 'mnist', '--schemes', 'original,original-short'], /add autoprog to --schemes/],
   [['check'], /missing required argument 'data'/],
+  [['annotate', 'run', 'data'], /missing required argument 'out'/],
+  [['annotate', 'run', 'data', 'x.safetensors', '--top', 'five'], /Expected a number, not "five"/],
   [['evaluate'], /missing required argument 'run'/],
   [['evaluate', 'x', '--resolution', 'big'], /Expected a number/],
   [['flops', 'deit', '--schedule', '0.5,1/1'], /as many ratios/],

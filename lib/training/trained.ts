@@ -1,0 +1,74 @@
+/** The network of a run as its last checkpoint holds it, opened on a dataset. */
+import { basename, dirname, join } from 'node:path'
+import { loadDataset } from '../../datasets/index.js'
+import type { Dataset, LoadOptions } from '../data/dataset.js'
+import { AutoprogError, expected } from '../errors.js'
+import { createModel } from '../models/registry.js'
+import { openDevice } from '../native.js'
+import { loadCheckpoint } from './checkpoint.js'
+import type { Config } from './config.js'
+import { loadConfig } from './config.js'
+import type { SessionState } from './grow.js'
+import type { Session } from './session.js'
+import { createSession } from './session.js'
+
+export interface Trained {
+  readonly config: Config
+  readonly dataset: Dataset
+  readonly session: Session
+  /** Pixels: what the run evaluated at. */
+  readonly resolution: number
+  /** Of the checkpoint, averages included. */
+  readonly tensors: SessionState
+  close(): Promise<void>
+}
+
+export interface TrainedOptions extends Pick<LoadOptions, 'signal' | 'onListing' | 'onProgress'> {
+  /** Another dataset than the run's. */
+  readonly data?: string
+}
+
+const ending = '.safetensors'
+
+/**
+ * Opens a run's folder, or one of its checkpoints. Throws CHECKPOINT where there is none, DATA for a dataset with other
+ * classes.
+ */
+export async function openTrained(path: string, { data, ...load }: TrainedOptions = {}): Promise<Trained> {
+  // RUN/checkpoints/step-00001234.safetensors
+  const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
+  const config = loadConfig({ file: join(run, 'config.yaml') })
+  const { tensors, trainer } = await loadCheckpoint<{
+    blocks: readonly number[]
+    subnetwork: { resolution: number }
+  }>(run, undefined, file)
+  const dataset = await loadDataset(data ?? config.data, { seed: config.seed, ...load })
+  const closing: (() => Promise<void>)[] = [dataset.close]
+  const close = async () => {
+    for (const one of closing.splice(0).reverse()) await one()
+  }
+  try {
+    const device = await openDevice(config.device, config)
+    closing.push(device.close)
+    const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
+    const classes = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))?.values.length
+    if (classes !== model.classes)
+      throw new AutoprogError(
+        'DATA',
+        expected(`${classes} classes, as ${run} was trained for,`, dataset.name, model.classes),
+      )
+    const session = await createSession({
+      device,
+      model: model.withBlocks(trainer.blocks),
+      precision: config.precision,
+      optimizer: { averages: config.ema.decays },
+    })
+    closing.push(session.close)
+    await session.restore(tensors)
+    const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
+    return { config, dataset, session, resolution, tensors, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}

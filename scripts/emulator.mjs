@@ -18,6 +18,7 @@ const deviceTests = [
   ...readdirSync('test/ops').map((name) => `test/ops/${name}`),
   'test/models/vit.test.ts',
   'test/training/session.test.ts',
+  'test/training/label-maps.test.ts',
   'test/training/mixing.test.ts',
   'test/training/precision.test.ts',
   'test/training/device.test.ts',

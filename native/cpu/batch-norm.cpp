@@ -19,6 +19,7 @@ namespace {
 // have at most 512 channels, so that there are far fewer sums than values, and at most 512 rows, so that sums in f32
 // keep six digits.
 struct Blocks {
+  static constexpr int64_t kCached = 2 << 20;  // values: 8 MiB
   int64_t rows, channels, height, width, down, across;
 
   Blocks(int64_t rows, int64_t channels) : rows(rows), channels(channels) {
@@ -39,7 +40,7 @@ struct Blocks {
       const int64_t index = backwards ? down * across - 1 - i : i;
       const int64_t part = index / across, channel = index % across * width;
       body(part, channel, part * height * channels + channel,
-           ChannelBlock{rowsIn(part), std::min(width, channels - channel), channels});
+           ChannelBlock{rowsIn(part), std::min(width, channels - channel), channels, rows * channels <= kCached});
     });
   }
 

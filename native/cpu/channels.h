@@ -5,9 +5,11 @@
 // SIMD loops over values whose last axis are channels, with constants per channel, for one thread.
 namespace autoprog::cpu {
 
-// A part of such values: `rows` of `channels` neighbours each, `stride` values from row to row.
+// A part of such values: `rows` of `channels` neighbours each, `stride` values from row to row. Where the last cache is
+// likely to hold all of them (`cached`), the order in which memory is read does not matter.
 struct ChannelBlock {
   int64_t rows, channels, stride;
+  bool cached;
 };
 
 // Per channel: a normal value is (x - mean) * scale + bias.

@@ -58,7 +58,16 @@ const selectTokenOp = defineOp<{ tokens: number }>('selectToken', {
   attributes: ['tokens'],
 })
 
-/** x (B, N + 1, D) -> y (B, N, D) (=), all tokens but the first: for a pass forward, and the gradient of `prependToken`. */
+/** dy (B, N - 1, D) -> dx (B, N, D) (=), zero for the first token. */
+const dropTokenGradient = defineOp<None>('dropTokenGradient', {
+  infer: ([dy]) => [{ shape: [dy!.shape[0]!, dy!.shape[1]! + 1, lastOf(dy!)] }],
+  cost: noCost,
+  gradient: 'none',
+  precision: 'full',
+  storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
+  attributes: [],
+})
+
 const dropTokenOp = defineOp<None>('dropToken', {
   infer: ([x]) => {
     if (x!.shape.length !== 3 || x!.shape[1]! < 2)
@@ -66,7 +75,7 @@ const dropTokenOp = defineOp<None>('dropToken', {
     return [{ shape: [x!.shape[0]!, x!.shape[1]! - 1, lastOf(x!)] }]
   },
   cost: noCost,
-  gradient: 'none',
+  gradient: ({ graph, gradients }) => addNode(graph, dropTokenGradient, [gradients[0]!], {}),
   precision: 'full',
   storage: { inputs: { 0: 'any' }, outputs: { 0: 'any' } },
   attributes: [],
@@ -134,6 +143,11 @@ export function selectToken(graph: Graph, x: Tensor): Tensor {
   return addNode(graph, selectTokenOp, [x], { tokens: x.shape[1]! })[0]!
 }
 
+/** All tokens but the first: (B, N, D) -> (B, N - 1, D). */
+export function dropToken(graph: Graph, x: Tensor): Tensor {
+  return addNode(graph, dropTokenOp, [x], {})[0]!
+}
+
 /**
  * A token before all others: x (B, N, D), token (B, 1, D), or (1, 1, D) where all images share it, as a parameter
  * -> (B, N + 1, D).
@@ -148,9 +162,4 @@ export function prependToken(graph: Graph, x: Tensor, token: Tensor): Tensor {
  */
 export function addTokenMax(graph: Graph, y: Tensor, x: Tensor, scale: number): Tensor {
   return addNode(graph, addTokenMaxOp, [y, x], { scale })[0]!
-}
-
-/** All tokens but the first, in passes forward alone: (B, N, D) -> (B, N - 1, D). */
-export function dropToken(graph: Graph, x: Tensor): Tensor {
-  return addNode(graph, dropTokenOp, [x], {})[0]!
 }

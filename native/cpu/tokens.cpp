@@ -78,6 +78,17 @@ Kernel drop(const Operands& operands) {
   };
 }
 
+Kernel putBack(const Operands& operands) {
+  return [t = PrependTokenOperands(operands, false, true)] {
+    const int64_t image = t.count * t.width;
+    parallelFor(t.batch, rowsPerPart(image), [&](int64_t i) {
+      float* target = t.y.f32() + i * (image + t.width);
+      std::fill_n(target, t.width, 0.0f);
+      std::copy_n(t.x.f32() + i * image, image, target + t.width);
+    });
+  };
+}
+
 Kernel addMaximum(const Operands& operands) {
   return [t = AddTokenMaxOperands(operands)] {
     const int64_t n = t.classes;
@@ -119,6 +130,7 @@ std::vector<Implementation> tokens() {
           {"selectTokenGradient", {"tokens"}, place},
           {"prependToken", {}, prepend},
           {"dropToken", {}, drop},
+          {"dropTokenGradient", {}, putBack},
           {"addTokenMax", {"scale"}, addMaximum},
           {"addTokenMaxGradient", {"scale", "tokens"}, addMaximumGradient}};
 }

@@ -67,6 +67,13 @@ __global__ void dropKernel(AnyPointer y, AnyPointer x, TokenSizes s) {
   if (i < s.batch * image) x.store(i, y.load(i / image * (image + s.width) + s.width + i % image));
 }
 
+__global__ void putBackKernel(AnyPointer x, AnyPointer y, TokenSizes s) {
+  const int64_t i = element(), image = s.count * s.width, whole = image + s.width;
+  if (i >= s.batch * whole) return;
+  const int64_t at = i % whole;
+  y.store(i, at < s.width ? 0.0f : x.load(i / whole * image + at - s.width));
+}
+
 // A thread searches one class of one image: its neighbours read the classes beside it.
 __global__ void addMaximumKernel(const float* y, const float* x, float* sum, int32_t* at, TokenSizes s, float scale) {
   const int64_t i = element();
@@ -137,6 +144,13 @@ Kernel drop(const Operands& operands) {
   };
 }
 
+Kernel putBack(const Operands& operands) {
+  return [o = PrependTokenOperands(operands, false, true), stream = streamOf(operands)] {
+    launch("dropTokenGradient", stream, {blocksFor(o.y.size(), kThreads), kThreads}, putBackKernel, AnyPointer(o.x),
+           AnyPointer(o.y), TokenSizes{o.batch, o.count, o.width});
+  };
+}
+
 Kernel addMaximum(const Operands& operands) {
   return [o = AddTokenMaxOperands(operands), stream = streamOf(operands)] {
     launch("addTokenMax", stream, {blocksFor(o.sum.size(), kThreads), kThreads}, addMaximumKernel, o.y.f32(), o.x.f32(),
@@ -160,6 +174,7 @@ std::vector<Implementation> tokens() {
           {"selectTokenGradient", {"tokens"}, place},
           {"prependToken", {}, prepend},
           {"dropToken", {}, drop},
+          {"dropTokenGradient", {}, putBack},
           {"addTokenMax", {"scale"}, addMaximum},
           {"addTokenMaxGradient", {"scale", "tokens"}, addMaximumGradient}};
 }

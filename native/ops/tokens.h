@@ -45,13 +45,14 @@ struct SelectTokenOperands {
 };
 
 // prependToken: x (B, N, D), token (D) or (B, 1, D) -> y (B, N + 1, D), the token before those of x.
-// dropToken: y (B, N + 1, D) -> x (B, N, D) (=), all tokens but the first.
+// dropToken: y (B, N + 1, D) -> x (B, N, D) (=), all tokens but the first. dropTokenGradient: dx (B, N, D) -> dy (B, N
+// + 1, D) (=), zero for the first token.
 struct PrependTokenOperands {
   View x, token, y;  // the token is empty where one is dropped
   int64_t batch, count, width;
 
-  PrependTokenOperands(const Operands& operands, bool drop) {
-    operands.count(drop ? 1 : 2, 1);
+  PrependTokenOperands(const Operands& operands, bool drop, bool zero = false) {
+    operands.count(drop || zero ? 1 : 2, 1);
     x = drop ? operands.outputs[0] : operands.inputs[0];
     y = drop ? operands.inputs[0] : operands.outputs[0];
     require(y.shape.size() == 3 && y.size() > 0, "SHAPE", "Expected tokens [B, N + 1, D] but received " + y.describe());
@@ -59,7 +60,7 @@ struct PrependTokenOperands {
     Operands::expectFloats(y, y.size(), "y");
     Operands::expectFloats(x, batch * count * width, "x");
     Operands::expectShape(x, {batch, count, width}, "x");
-    if (drop) return;
+    if (drop || zero) return;
     token = operands.inputs[1];
     Operands::expectFloats(token, shared() ? width : batch * width, "the token");
   }

@@ -88,7 +88,7 @@ export interface Run {
 }
 
 export async function openRun(given: Config, options: TrainOptions, device: Device): Promise<Run> {
-  const { out, resume, signal, baseline, onListing, onReading } = options
+  const { signal, baseline, onListing, onReading } = options
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
   const dataset = await loadDataset(given.data, {
     seed: given.seed,
@@ -96,12 +96,26 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
     ...(onListing && { onListing }),
     ...(onReading && { onProgress: onReading }),
   })
-  const chosen = settle(given, dataset, device)
-  const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
-  const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
-  const notices = [...chosen.notices, ...settled]
-  const labelMaps = await labelMapsOf(config, dataset)
-  notices.push(...(labelMaps?.notices ?? []))
+  let labelMaps: LabelMaps | undefined
+  try {
+    const chosen = settle(given, dataset, device)
+    const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
+    const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
+    labelMaps = await labelMapsOf(config, dataset)
+    const notices = [...chosen.notices, ...settled, ...(labelMaps?.notices ?? [])]
+    return await beginRun({ config, options, dataset, device, model, labelMaps, notices })
+  } catch (error) {
+    await labelMaps?.close()
+    await dataset.close()
+    throw error
+  }
+}
+
+type Opened = Pick<Run, 'config' | 'options' | 'dataset' | 'device' | 'model' | 'labelMaps' | 'notices'>
+
+/** From the start, or where a checkpoint has left off. */
+async function beginRun({ config, options, dataset, device, model, labelMaps, notices }: Opened): Promise<Run> {
+  const { out, resume } = options
   const loader = createLoader(dataset.train, {
     labelMaps,
     batch: config.batch,

@@ -152,4 +152,32 @@ describe('logits at every position', () => {
       await session.close()
     }
   })
+
+  test('average to the logits of a ResNet, which pools before its head', async () => {
+    const resnet = createModel('resnet', {
+      ...{ imageSize: 64, block: 'basic', layers: [1, 1, 1, 1], channels: [4, 6, 8, 10], classes: 3 },
+    })
+    const session = await createSession({ device, model: resnet })
+    const picture = { data: randomValues([2, 96, 96, 3], 4), shape: [2, 96, 96, 3] }
+    const { logits, tokenLogits } = await session.forward({ images: picture, positions: true })
+    assert.equal(tokenLogits!.length, 2 * 9 * 3)
+    const means = Array.from(logits, (_, i) => {
+      const own = tokenLogits!.filter((_, at) => Math.floor(at / 27) === Math.floor(i / 3) && at % 3 === i % 3)
+      return own.reduce((sum, value) => sum + value) / 9
+    })
+    assertClose(logits, means, 1e-5, 'logits')
+    await session.close()
+  })
+
+  test('are those of the head for tokens where a network has one', async () => {
+    const volo = createModel('volo', {
+      ...{ imageSize: 32, patchSize: 4, stemDim: 8, layers: [1, 1], embedDims: [12, 24], heads: [2, 2], classes: 3 },
+    })
+    const session = await createSession({ device, model: volo })
+    const picture = { data: randomValues([2, 32, 32, 3], 4), shape: [2, 32, 32, 3] }
+    const { tokenLogits } = await session.forward({ images: picture, positions: true })
+    assert.equal(tokenLogits!.length, 2 * 16 * 3)
+    assert.deepEqual(tokenLogits, (await session.forward({ images: picture })).tokenLogits)
+    await session.close()
+  })
 })

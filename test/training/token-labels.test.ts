@@ -16,7 +16,7 @@ const data = join(folder, 'pictures')
 const maps = join(folder, 'labels.safetensors')
 const volo: ConfigInput['model'] = {
   ...{ kind: 'volo', imageSize: 32, patchSize: 4, stemDim: 8 },
-  ...{ layers: [1, 1], embedDims: [12, 24], heads: [2, 2] },
+  ...{ layers: [2, 2], embedDims: [12, 24], heads: [2, 2] },
 }
 
 const recipe = (overrides: Partial<ConfigInput> = {}) =>

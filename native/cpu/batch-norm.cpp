@@ -16,18 +16,18 @@ namespace autoprog::cpu {
 namespace {
 
 // How rows (rows, channels) are cut: into blocks of some 32 thousand values, which the second-level cache holds. They
-// have at most 512 channels, so that there are far fewer sums than values, and at most 512 rows, so that sums in f32
-// keep six digits.
+// are whole rows unless these are very long, so that memory is read from front to back; at least 32 of them, so that
+// there are far fewer sums than values, and at most 512, so that sums in f32 keep six digits.
 struct Blocks {
-  static constexpr int64_t kCached = 2 << 20;  // values: 8 MiB
+  static constexpr int64_t kCached = 1 << 20;  // values: 4 MiB
   int64_t rows, channels, height, width, down, across;
 
   Blocks(int64_t rows, int64_t channels) : rows(rows), channels(channels) {
-    constexpr int64_t kValues = 32 * 1024, kChannels = 512, kRows = 512, kVector = 16;
+    constexpr int64_t kValues = 32 * 1024, kChannels = 2048, kRows = 512, kVector = 16;
     across = (channels + kChannels - 1) / kChannels;
     width = ((channels + across - 1) / across + kVector - 1) / kVector * kVector;
     across = (channels + width - 1) / width;
-    height = std::min(kRows, kValues / width);
+    height = std::clamp<int64_t>(kValues / width, 32, kRows);
     down = (rows + height - 1) / height;
   }
 

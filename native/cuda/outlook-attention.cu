@@ -14,6 +14,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
+// On a multiprocessor: 64 registers a thread. Left to itself the compiler takes fewer and spills.
+constexpr int kBlocks = 4;
 
 struct Outlook {
   int64_t batch;
@@ -75,15 +77,15 @@ __device__ __forceinline__ void loadChannels(const T* from, float (&values)[seve
 // target = sum over the windows that reach a position of the probabilities' row for that position times the source's
 // values; or, transposed, their column, which gives the values' gradient from the outputs'.
 template <typename T, int several, bool transposed>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     gatherKernel(const T* source, const T* probabilities, T* target, Outlook o) {
-  const int parts = o.channels() / several;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  const int64_t positions = static_cast<int64_t>(o.height) * o.width;
-  if (i >= o.batch * positions * parts) return;
-  const int channel = static_cast<int>(i % parts) * several, head = channel / o.size, area = o.area();
-  const int64_t position = i / parts, image = position / positions;
-  const int y = static_cast<int>(position % positions) / o.width, x = static_cast<int>(position % positions) % o.width;
+  const int parts = o.channels() / several, positions = o.height * o.width;
+  // A block lies within one image: divisions of 64 bits are calls.
+  const int i = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  const int64_t image = blockIdx.y;
+  if (i >= positions * parts) return;
+  const int channel = i % parts * several, head = channel / o.size, area = o.area();
+  const int position = i / parts, y = position / o.width, x = position % o.width;
   const T* map = source + image * positions * o.channels() + channel;
   float sums[several] = {};
   const int endRow = o.endOfWindows(y, o.rows), endColumn = o.endOfWindows(x, o.columns);
@@ -93,17 +95,21 @@ __global__ void __launch_bounds__(kThreads)
       const int place = (y - top) * o.kernel + x - left;
       const int64_t matrix = ((image * o.rows + row) * o.columns + column) * o.heads + head;
       const T* weights = probabilities + matrix * area * area + (transposed ? place : place * area);
-      for (int j = 0; j < area; j++) {
-        const int fromY = top + j / o.kernel, fromX = left + j % o.kernel;
-        if (fromY < 0 || fromY >= o.height || fromX < 0 || fromX >= o.width) continue;
-        float values[several];
-        loadChannels(map + (static_cast<int64_t>(fromY) * o.width + fromX) * o.channels(), values);
-        const float weight = toFloat(weights[transposed ? j * area : j]);
+      for (int down = 0; down < o.kernel; down++) {
+        const int fromY = top + down;
+        if (fromY < 0 || fromY >= o.height) continue;
+        for (int across = 0; across < o.kernel; across++) {
+          const int fromX = left + across, j = down * o.kernel + across;
+          if (fromX < 0 || fromX >= o.width) continue;
+          float values[several];
+          loadChannels(map + (static_cast<int64_t>(fromY) * o.width + fromX) * o.channels(), values);
+          const float weight = toFloat(weights[transposed ? j * area : j]);
 #pragma unroll
-        for (int k = 0; k < several; k++) sums[k] = fmaf(weight, values[k], sums[k]);
+          for (int k = 0; k < several; k++) sums[k] = fmaf(weight, values[k], sums[k]);
+        }
       }
     }
-  T* to = target + position * o.channels() + channel;
+  T* to = target + (image * positions + position) * o.channels() + channel;
   if constexpr (several == 4)
     storeFour(to, sums);
   else
@@ -151,14 +157,15 @@ __global__ void __launch_bounds__(kThreads)
 template <bool transposed, typename T>
 void gather(const char* name, cudaStream_t stream, const Outlook& o, const T* source, const T* probabilities,
             T* target) {
-  const int64_t count = o.batch * o.height * o.width * o.channels();
+  const int64_t count = static_cast<int64_t>(o.height) * o.width * o.channels();
+  const auto images = static_cast<unsigned>(o.batch);
   const auto aligned = [](const T* at) { return reinterpret_cast<uintptr_t>(at) % (4 * sizeof(T)) == 0; };
   if (o.size % 4 == 0 && aligned(source) && aligned(target))
-    launch(name, stream, {blocksFor(count / 4, kThreads), kThreads}, gatherKernel<T, 4, transposed>, source,
-           probabilities, target, o);
+    launch(name, stream, {dim3(blocksFor(count / 4, kThreads), images), kThreads}, gatherKernel<T, 4, transposed>,
+           source, probabilities, target, o);
   else
-    launch(name, stream, {blocksFor(count, kThreads), kThreads}, gatherKernel<T, 1, transposed>, source, probabilities,
-           target, o);
+    launch(name, stream, {dim3(blocksFor(count, kThreads), images), kThreads}, gatherKernel<T, 1, transposed>, source,
+           probabilities, target, o);
 }
 
 template <bool gradient>

@@ -90,11 +90,8 @@ await sharp(Buffer.from(draw(document.runs, `held-out top-1, ${document.recipe}`
   .toFile(image)
 const table = comparisonMarkdown(compareRuns(document.runs))
 const readme = readFileSync('README.md', 'utf8')
-writeFileSync(
-  'README.md',
-  readme.replace(
-    /(<!-- results:begin -->)[\s\S]*?(<!-- results:end -->)/,
-    (_, begin: string, end: string) => `${begin}\n${table}\n${end}`,
-  ),
-)
+const [begin, end] = ['begin', 'end'].map((edge) => `<!-- ${document.recipe}:${edge} -->`) as [string, string]
+const [from, to] = [readme.indexOf(begin), readme.indexOf(end)]
+if (from < 0 || to < 0) throw new Error(`README.md has no place for the table: ${begin} and ${end}`)
+writeFileSync('README.md', `${readme.slice(0, from)}${begin}\n${table}\n${readme.slice(to)}`)
 console.log(`${image}\n${table}`)

@@ -1,9 +1,12 @@
 /** What the networks have in common: parameters of their layers, checks of their numbers, and the cost of a forward pass. */
 import { AutoprogError, expected } from '../errors.js'
 import { costOf } from '../graph/cost.js'
+import type { Graph } from '../graph/graph.js'
 import { addTensor, createGraph } from '../graph/graph.js'
+import type { Tensor } from '../graph/tensor.js'
 import { sizeOf } from '../graph/tensor.js'
-import type { Initialization, Model, ParameterSpecification } from './model.js'
+import { batchNorm } from '../ops/index.js'
+import type { BuildOptions, Initialization, Model, ParameterSpecification } from './model.js'
 
 /** What every network's configuration has. */
 export interface ImageConfiguration {
@@ -101,6 +104,24 @@ export const batchNormParameters = (name: string, width: number, block?: number,
   { ...specify(`${name}.running_mean`, [width], constant(0), block), statistic: true },
   { ...specify(`${name}.running_var`, [width], constant(1), block), statistic: true },
 ]
+
+/** The norm whose parameters `batchNormParameters` lists: over the batch in training, by the running statistics otherwise. */
+export function normalizeBatch(
+  graph: Graph,
+  x: Tensor,
+  name: string,
+  { parameter, training }: Pick<BuildOptions, 'parameter' | 'training'>,
+  { relu, residual }: { relu: boolean; residual?: Tensor },
+): Tensor {
+  const parameters = {
+    weight: parameter(`${name}.weight`),
+    bias: parameter(`${name}.bias`),
+    runningMean: parameter(`${name}.running_mean`),
+    runningVariance: parameter(`${name}.running_var`),
+  }
+  const how = { training: training !== undefined, momentum: training?.momentum ?? 0, epsilon: 1e-5, relu }
+  return batchNorm(graph, x, parameters, { ...how, ...(residual && { residual }) })
+}
 
 export const linearParameters = (
   name: string,

@@ -2,7 +2,7 @@
 import { AutoprogError, expected } from '../errors.js'
 import type { Graph } from '../graph/graph.js'
 import type { Tensor } from '../graph/tensor.js'
-import { batchNorm, convolution, globalAveragePool, linear, maxPool } from '../ops/index.js'
+import { convolution, globalAveragePool, linear, maxPool } from '../ops/index.js'
 import type { ImageConfiguration } from './layers.js'
 import {
   batchNormParameters,
@@ -13,6 +13,7 @@ import {
   forData,
   forwardCost,
   normalizationOf,
+  normalizeBatch,
   specify,
 } from './layers.js'
 import type { BuildOptions, Model, Outputs, ParameterSpecification } from './model.js'
@@ -27,8 +28,6 @@ export interface ResnetConfiguration extends Omit<ImageConfiguration, 'channels'
   /** Width of each stage; [64, 128, 256, 512] unless given. */
   channels?: readonly number[]
 }
-
-const epsilon = 1e-5
 
 /** Channels after the first convolution. */
 const stemChannels = 64
@@ -132,22 +131,9 @@ function listParameters(configuration: ResnetConfiguration): ParameterSpecificat
 }
 
 function build(graph: Graph, options: BuildOptions, configuration: ResnetConfiguration): Outputs {
-  const { images, layers, parameter, training, positions = false } = options
-  const norm = (x: Tensor, name: string, { relu, residual }: { relu: boolean; residual?: Tensor }) =>
-    batchNorm(
-      graph,
-      x,
-      {
-        weight: parameter(`${name}.weight`),
-        bias: parameter(`${name}.bias`),
-        runningMean: parameter(`${name}.running_mean`),
-        runningVariance: parameter(`${name}.running_var`),
-      },
-      {
-        ...{ training: training !== undefined, momentum: training?.momentum ?? 0, epsilon, relu },
-        ...(residual && { residual }),
-      },
-    )
+  const { images, layers, parameter, positions = false } = options
+  const norm = (x: Tensor, name: string, fused: { relu: boolean; residual?: Tensor }) =>
+    normalizeBatch(graph, x, name, options, fused)
   const convolve = (x: Tensor, name: string, { kernel, stride }: Pick<Layer, 'kernel' | 'stride'>) =>
     convolution(graph, x, parameter(name), { stride, padding: (kernel - 1) / 2 })
 

@@ -7,7 +7,6 @@ import {
   addTokenMax,
   attention,
   averagePool,
-  batchNorm,
   classAttention,
   convolution,
   layerNorm,
@@ -34,6 +33,7 @@ import {
   forwardCost,
   linearParameters,
   normalizationOf,
+  normalizeBatch,
   normParameters,
   specify,
   truncatedNormal,
@@ -192,7 +192,7 @@ function listParameters(numbers: Numbers, blocks: readonly [number, number]): Pa
 
 /** The forward pass, piece by piece, over one graph. */
 function assemble(graph: Graph, options: BuildOptions, numbers: Numbers, blocks: readonly [number, number]) {
-  const { parameter, keep, training } = options
+  const { parameter, keep } = options
   const { fineHeads, coarseHeads } = numbers
   const dense = (x: Tensor, name: string, biased = true) =>
     linear(graph, x, parameter(`${name}.weight`), biased ? parameter(`${name}.bias`) : undefined)
@@ -239,18 +239,7 @@ function assemble(graph: Graph, options: BuildOptions, numbers: Numbers, blocks:
     for (const index of [0, 3, 6]) {
       const kernel = parameter(`patch_embed.conv.${index}.weight`)
       x = convolution(graph, x, kernel, index === 0 ? { stride: 2, padding: 3 } : { stride: 1, padding: 1 })
-      const name = `patch_embed.conv.${index + 1}`
-      x = batchNorm(
-        graph,
-        x,
-        {
-          weight: parameter(`${name}.weight`),
-          bias: parameter(`${name}.bias`),
-          runningMean: parameter(`${name}.running_mean`),
-          runningVariance: parameter(`${name}.running_var`),
-        },
-        { training: training !== undefined, momentum: training?.momentum ?? 0, epsilon, relu: true },
-      )
+      x = normalizeBatch(graph, x, `patch_embed.conv.${index + 1}`, options, { relu: true })
     }
     return project(x, 'patch_embed.proj', numbers.patchSize / 2)
   }

@@ -5,11 +5,8 @@ import {
   attention,
   classAttention,
   dropToken,
-  layerNorm,
   linear,
-  linearGelu,
   patches,
-  residualNorm,
   resizePosition,
   selectToken,
   tokens,
@@ -30,6 +27,7 @@ import {
   truncatedNormal,
 } from './layers.js'
 import type { BuildOptions, Initialization, Model, Outputs, ParameterSpecification } from './model.js'
+import { residualStream } from './residual-stream.js'
 
 /** A Vision Transformer of any size; DeiT's (Touvron et al., 2021) are special cases. */
 export interface VitConfiguration extends ImageConfiguration {
@@ -107,39 +105,27 @@ function embed(graph: Graph, { images, parameter }: BuildOptions, { imageSize, p
 }
 
 function build(graph: Graph, options: BuildOptions, configuration: VitConfiguration): Outputs {
-  const { parameter, layers, keep, positions = false, everyToken = positions } = options
+  const { parameter, layers, positions = false, everyToken = positions } = options
   const { embedDim, heads } = configuration
   const dense = (x: Tensor, name: string) => linear(graph, x, parameter(`${name}.weight`), parameter(`${name}.bias`))
-  let x = embed(graph, options, configuration) // (B, N, D); later (B, 1, D)
-  // A residual branch waits for the norm that follows it, which adds it in the same pass over memory.
-  let branch: { value: Tensor; path: number } | undefined
-  const norm = (name: string): Tensor => {
-    const [gamma, beta] = [parameter(`${name}.weight`), parameter(`${name}.bias`)]
-    if (branch === undefined) return layerNorm(graph, x, gamma, beta, epsilon)
-    const factor = keep && { scale: keep, path: branch.path }
-    const { sum, y } = residualNorm(graph, x, branch.value, gamma, beta, epsilon, factor)
-    x = sum
-    return y
-  }
+  const stream = residualStream(graph, embed(graph, options, configuration), options, epsilon) // (B, N, D); later (B, 1, D)
   for (const index of layers) {
     const block = `blocks.${index}`
-    let y = norm(`${block}.norm1`)
+    let y = stream.norm(`${block}.norm1`)
     if (index === layers.at(-1) && !everyToken) {
       const part = (kind: string, rows: readonly [number, number]) => parameter(`${block}.attn.qkv.${kind}`, rows)
       const queries = [0, embedDim] as const
       const rest = [embedDim, 3 * embedDim] as const
       const q = linear(graph, selectToken(graph, y), part('weight', queries), part('bias', queries))
       y = classAttention(graph, q, linear(graph, y, part('weight', rest), part('bias', rest)), heads)
-      x = selectToken(graph, x)
+      stream.replace((all) => selectToken(graph, all))
     } else {
       y = attention(graph, dense(y, `${block}.attn.qkv`), heads)
     }
-    branch = { value: dense(y, `${block}.attn.proj`), path: 2 * index }
-    y = norm(`${block}.norm2`)
-    y = linearGelu(graph, y, parameter(`${block}.mlp.fc1.weight`), parameter(`${block}.mlp.fc1.bias`))
-    branch = { value: dense(y, `${block}.mlp.fc2`), path: 2 * index + 1 }
+    stream.add(dense(y, `${block}.attn.proj`), 2 * index)
+    stream.add(stream.mlp(`${block}.`), 2 * index + 1)
   }
-  const y = norm('norm')
+  const y = stream.norm('norm')
   const logits = dense(y.shape[1] === 1 ? y : selectToken(graph, y), 'head')
   return positions ? { logits, tokenLogits: dense(dropToken(graph, y), 'head') } : { logits }
 }

@@ -11,14 +11,11 @@ import {
   convolution,
   layerNorm,
   linear,
-  linearGelu,
   mixTokens,
   outlookAttention,
   prependToken,
   repeatImages,
   reshape,
-  residual,
-  residualNorm,
   resizePosition,
 } from '../ops/index.js'
 import type { ImageConfiguration } from './layers.js'
@@ -39,6 +36,8 @@ import {
   truncatedNormal,
 } from './layers.js'
 import type { BuildOptions, Model, Outputs, ParameterSpecification } from './model.js'
+import type { ResidualStream } from './residual-stream.js'
+import { residualStream } from './residual-stream.js'
 
 export interface VoloConfiguration extends ImageConfiguration {
   /** Outlookers, then the transformers of every further stage. */
@@ -192,46 +191,12 @@ function listParameters(numbers: Numbers, blocks: readonly [number, number]): Pa
 
 /** The forward pass, piece by piece, over one graph. */
 function assemble(graph: Graph, options: BuildOptions, numbers: Numbers, blocks: readonly [number, number]) {
-  const { parameter, keep } = options
+  const { parameter } = options
   const { fineHeads, coarseHeads } = numbers
   const dense = (x: Tensor, name: string, biased = true) =>
     linear(graph, x, parameter(`${name}.weight`), biased ? parameter(`${name}.bias`) : undefined)
 
-  /** A stream of tokens whose last residual branch waits for the norm that follows it, which adds it in the same pass. */
-  const stream = (start: Tensor) => {
-    let x = start
-    let branch: { value: Tensor; path: number | undefined } | undefined
-    const norm = (name: string): Tensor => {
-      const [gamma, beta] = [parameter(`${name}.weight`), parameter(`${name}.bias`)]
-      if (branch === undefined) return layerNorm(graph, x, gamma, beta, epsilon)
-      const { value, path } = branch
-      const factor = keep && path !== undefined ? { scale: keep, path } : undefined
-      const { sum, y } = residualNorm(graph, x, value, gamma, beta, epsilon, factor)
-      x = sum
-      branch = undefined
-      return y
-    }
-    /** The tokens themselves. */
-    const sum = (): Tensor => {
-      if (branch === undefined) return x
-      const { value, path } = branch
-      x = residual(graph, x, value, keep && path !== undefined ? { scale: keep, path } : undefined)
-      branch = undefined
-      return x
-    }
-    return {
-      norm,
-      sum,
-      /** Adds a branch; `path` is its column of stochastic depth's factors, if any. */
-      add: (value: Tensor, path?: number) => {
-        branch = { value, path }
-      },
-      mlp: (prefix: string) => {
-        const [weight, bias] = [parameter(`${prefix}mlp.fc1.weight`), parameter(`${prefix}mlp.fc1.bias`)]
-        return dense(linearGelu(graph, norm(`${prefix}norm2`), weight, bias), `${prefix}mlp.fc2`)
-      },
-    }
-  }
+  const stream = (start: Tensor) => residualStream(graph, start, options, epsilon)
 
   /** Convolutions with batch norm: images -> (B, H / patch, W / patch, fine). */
   const embed = (images: Tensor): Tensor => {
@@ -254,7 +219,7 @@ function assemble(graph: Graph, options: BuildOptions, numbers: Numbers, blocks:
     const scores = dense(averagePool(graph, y, outlook.stride), `${prefix}attn.attn`)
     return outlookAttention(graph, values, scores, { heads: fineHeads, ...outlook })
   }
-  const runBlocks = (x: Tensor, indices: readonly number[]): ReturnType<typeof stream> => {
+  const runBlocks = (x: Tensor, indices: readonly number[]): ResidualStream => {
     const tokens = stream(x)
     for (const index of indices) {
       const { prefix } = places[index]!

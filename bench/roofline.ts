@@ -65,6 +65,84 @@ const linearKernels: Kernels = (op, inputs, outputs) => {
     : [product]
 }
 
+/**
+ * A convolution with the output y (or its gradient) as products of patches of `patchBytes` an element, in slices of images.
+ * Where an output sees one pixel, the input is its own patch.
+ */
+function convolutionSlices(y: Tensor, weight: Tensor, stride: number, patchBytes: number) {
+  const kernel = weight.shape[3]!
+  const pointwise = kernel === 1 && stride === 1
+  const positions = sizeOf(y) / y.shape.at(-1)!
+  const depth = kernel === 1 ? weight.shape[1]! : Math.ceil(sizeOf(weight) / weight.shape[0]! / 8) * 8
+  const patches = pointwise ? 0 : positions * depth * patchBytes
+  const slices = Math.max(1, Math.ceil(patches / 2 ** 28))
+  const flops = 2 * positions * sizeOf(weight)
+  /** The bytes that every slice moves, and those that are shared out among the slices. */
+  const each = (name: string, perSlice: number, shared: number, flopsToo = false): Kernel[] =>
+    Array.from({ length: slices }, () => ({
+      ...{ name, flops: flopsToo ? flops / slices : 0, bytes: perSlice + shared / slices },
+    }))
+  const reordered = (name: string): Kernel[] => (kernel === 1 ? [] : [{ name, flops: 0, bytes: 2 * bytesOf(weight) }])
+  return { pointwise, patches, each, reordered }
+}
+
+const convolutionKernels: Kernels = (op, inputs, outputs, { stride }) => {
+  const [x, weight] = inputs as [Tensor, Tensor]
+  const y = outputs[0]!
+  const { pointwise, patches, each, reordered } = convolutionSlices(y, weight, Number(stride), elementBytes[x.type])
+  return [
+    ...reordered(`${op} weights`),
+    ...(pointwise ? [] : each(`${op} patches`, 0, bytesOf(x) + patches)),
+    ...each(`${op} product`, bytesOf(weight), (pointwise ? bytesOf(x) : patches) + bytesOf(y), true),
+  ]
+}
+
+// Patches that overlap are summed up in f32.
+const convolutionGradientInputKernels: Kernels = (op, inputs, outputs, { stride }) => {
+  const [dy, weight] = inputs as [Tensor, Tensor]
+  const dx = outputs[0]!
+  const overlap = Number(stride) < weight.shape[3]!
+  const bytes = overlap ? 4 : elementBytes[dx.type]
+  const { pointwise, patches, each, reordered } = convolutionSlices(dy, weight, Number(stride), bytes)
+  return [
+    ...reordered(`${op} weights`),
+    ...each(`${op} product`, bytesOf(weight), bytesOf(dy) + (pointwise ? bytesOf(dx) : patches), true),
+    ...(pointwise ? [] : each(`${op} patches`, 0, patches + bytesOf(dx))),
+  ]
+}
+
+// The gradient of a weight accumulates, and so do the sums of slices.
+const convolutionGradientWeightKernels: Kernels = (op, inputs, outputs, { stride }) => {
+  const [dy, x] = inputs as [Tensor, Tensor]
+  const [dweight, dbias] = outputs as [Tensor, Tensor?]
+  const { pointwise, patches, each, reordered } = convolutionSlices(dy, dweight, Number(stride), elementBytes[x.type])
+  return [
+    ...(pointwise ? [] : each(`${op} patches`, 0, bytesOf(x) + patches)),
+    ...each(`${op} product`, 2 * bytesOf(dweight), bytesOf(dy) + (pointwise ? bytesOf(x) : patches), true),
+    ...reordered(`${op} weights`),
+    ...(dbias ? [{ name: `${op} bias`, flops: 0, bytes: bytesOf(dy) + 2 * bytesOf(dbias) }] : []),
+  ]
+}
+
+/** Batch norm reads x twice: its channels' statistics are needed before the first value can be written. */
+const batchNormKernels: Kernels = (op, inputs, outputs) => [
+  { name: `${op} moments`, flops: 0, bytes: bytesOf(inputs[0]!) },
+  { name: `${op} statistics`, flops: 0, bytes: 0 },
+  ...moves(op, inputs, outputs),
+]
+
+// With a residual the first kernel writes its gradient, and the second reads that instead of dy.
+const batchNormGradientKernels: Kernels = (op, inputs, outputs) => {
+  const [dy, x, , , , y] = inputs as Tensor[]
+  const [dx, , , dresidual] = outputs as Tensor[]
+  const masked = y && dresidual ? [y, dresidual] : []
+  return [
+    { name: `${op} sums`, flops: 0, bytes: sum([dy!, x!, ...masked].map(bytesOf)) },
+    { name: `${op} constants`, flops: 0, bytes: 0 },
+    { name: op, flops: 0, bytes: sum([dy!, x!, dx!].map(bytesOf)) },
+  ]
+}
+
 /** (queries, keys, width) of an attention op, from q (or qkv), kv and y. */
 const attentionSizes = (kv: Tensor, y: Tensor) => {
   const [batch, queries, width] = y.shape as [number, number, number]
@@ -77,7 +155,9 @@ const kernelsOf: Readonly<Record<string, Kernels>> = {
   ...{ cast: moves, oneHot: moves, counts: moves, zero: moves, keepScale: moves, keepBranch: moves, lossScale: moves },
   ...{ layerNorm: moves, residualNorm: moves, geluGradient: moves, resizePosition: moves, patchesGradient: moves },
   ...{ resizePositionGradient: moves, addPosition: moves, sumImages: moves, prependToken: moves, dropToken: moves },
-  ...{ addTokenMax: moves, addTokenMaxGradient: moves },
+  ...{ addTokenMax: moves, addTokenMaxGradient: moves, repeatImages: moves, reshape: moves, alignLabels: moves },
+  ...{ maxPool: moves, maxPoolGradient: moves, averagePool: moves, averagePoolGradient: moves },
+  ...{ globalAveragePool: moves, globalAveragePoolGradient: moves, batchNormInference: moves },
   crossEntropy: movesAndSums,
   gradientNorm: movesAndSums,
   tokensGradient: movesAndSums,
@@ -89,6 +169,11 @@ const kernelsOf: Readonly<Record<string, Kernels>> = {
     ...movesAndSums(op, inputs, outputs),
     { name: `${op} sums`, flops: 0, bytes: 0 },
   ],
+  convolution: convolutionKernels,
+  convolutionGradientInput: convolutionGradientInputKernels,
+  convolutionGradientWeight: convolutionGradientWeightKernels,
+  batchNorm: batchNormKernels,
+  batchNormGradient: batchNormGradientKernels,
   linear: linearKernels,
   linearGelu: linearKernels,
   linearGradientInput: (op, [dy, weight], outputs) => [

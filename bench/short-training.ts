@@ -1,18 +1,24 @@
 /**
  * A few training steps on noise, for tools that watch a program's memory (compute-sanitizer, valgrind):
  *   node --import tsx bench/short-training.ts [device] [precision] [steps]
- * Two shapes: heads of 64 (tensor-core attention in 16 bits) at two resolutions, and odd ones that take the plain kernels.
+ * Transformers of two shapes, heads of 64 (tensor-core attention in 16 bits) at two resolutions and odd ones that take the
+ * plain kernels; a VOLO and a residual network.
  */
 import { createModel, createSession, openDevice } from '../lib/index.js'
 import type { Precision } from '../lib/training/programs.js'
 
 const [deviceName = 'cuda', precision = 'bf16', steps = '2'] = process.argv.slice(2)
 const device = await openDevice(deviceName)
-for (const [shape, resolutions] of [
-  [{ imageSize: 64, patchSize: 8, embedDim: 128, depth: 2, heads: 2 }, [64, 48]],
-  [{ imageSize: 28, patchSize: 7, embedDim: 36, depth: 1, heads: 3 }, [28]],
+for (const [description, resolutions] of [
+  [{ kind: 'vit', imageSize: 64, patchSize: 8, embedDim: 128, depth: 2, heads: 2 }, [64, 48]],
+  [{ kind: 'vit', imageSize: 28, patchSize: 7, embedDim: 36, depth: 1, heads: 3 }, [28]],
+  [
+    { kind: 'volo', imageSize: 64, layers: [2, 1, 1], embedDims: [32, 64, 64], heads: [2, 2, 2], stemDim: 16 },
+    [64, 32],
+  ],
+  [{ kind: 'resnet', imageSize: 64, block: 'bottleneck', layers: [1, 2], channels: [16, 32] }, [64, 32]],
 ] as const) {
-  const model = createModel('vit', { ...shape, channels: 3, classes: 11 })
+  const model = createModel(description, { classes: 11 })
   const session = await createSession({
     ...{ device, model, precision: precision as Precision },
     optimizer: { averages: [0.9, 0.99], clip: 1 },
@@ -23,7 +29,7 @@ for (const [shape, resolutions] of [
       const { loss } = await session.step({
         images: { data, shape: [8, 64, 64, 3], pad: 4 },
         ...{ targets: Int32Array.from({ length: 8 }, (_, index) => index), resolution, microBatch: 4 },
-        ...{ stochasticDepth: 0.1, step, learningRate: 1e-3 },
+        ...{ stochasticDepth: description.kind === 'resnet' ? 0 : 0.1, step, learningRate: 1e-3 },
       })
       if (!Number.isFinite(loss)) throw new Error(`The loss of step ${step} at ${resolution} px is ${loss}`)
     }

@@ -102,7 +102,7 @@ async function run([name, batch, resolution, precision]: (typeof cases)[number])
   const gemm = await measureGemm(name, batch, resolution) // last, when nothing else runs
   const all = Object.values(end.ops).reduce((sum, seconds) => sum + seconds, 0)
   const products = Object.entries(end.ops).reduce(
-    (sum, [op, seconds]) => sum + (op.startsWith('linear') ? seconds : 0),
+    (sum, [op, seconds]) => sum + (/^(linear|convolution)/.test(op) ? seconds : 0),
     0,
   )
   // A training step computes each forward product three times.

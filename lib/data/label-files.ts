@@ -14,7 +14,7 @@ import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AutoprogError } from '../errors.js'
 import { readBytes } from './pack-file.js'
-import { decodeNumbers, readTensorHeader, type StoredTensor, type TensorHeader } from './tensor-file.js'
+import { decodeNumbers, readTensorHeader, type StoredTensor } from './tensor-file.js'
 
 export type MapShape = readonly [best: number, height: number, width: number]
 
@@ -96,7 +96,7 @@ async function openFolder(path: string): Promise<Source> {
     const handle = await openForReading(file)
     try {
       const header = await readTensorHeader(file, handle)
-      const { type, shape, offset, bytes } = mapOf(file, header)
+      const { type, shape, offset, bytes } = mapOf(file, header.tensors)
       const numbers = decodeNumbers(await readBytes(handle, offset, bytes), type)
       return { shape, numbers, metadata: header.metadata }
     } finally {
@@ -119,7 +119,7 @@ async function openFolder(path: string): Promise<Source> {
   }
 }
 
-function mapOf(file: string, { tensors }: TensorHeader): StoredTensor & { shape: MapShape } {
+function mapOf(file: string, tensors: ReadonlyMap<string, StoredTensor>): StoredTensor & { shape: MapShape } {
   const map = tensors.get('map')
   if (map === undefined) throw noMaps(file, 'it holds no tensor named map')
   const [two, ...shape] = map.shape

@@ -1,6 +1,6 @@
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { AutoprogError } from '../errors.js'
-import { sizeOf } from '../graph/tensor.js'
+import { headerLength, parseHeader } from '../safetensors.js'
 import type { Model } from './model.js'
 
 /** A tensor of a safetensors file. */
@@ -14,8 +14,8 @@ export interface TensorFile {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-const types = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const
-const maximumHeader = 100_000_000 // the format's own limit
+const arrays = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const
+const widths = { F32: 4, I32: 4, U8: 1, I64: 8 } as const
 
 function invalid(path: string, reason: string, cause?: unknown): AutoprogError {
   return new AutoprogError('CHECKPOINT', `${path} is not a valid safetensors file: ${reason}`, {
@@ -33,83 +33,26 @@ export async function readTensors(path: string): Promise<TensorFile> {
   const file = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     throw new AutoprogError('CHECKPOINT', `Cannot read ${path}: ${cause.code ?? cause.message}`, { cause })
   })
-  if (file.length < 8) throw invalid(path, `it has ${file.length} bytes`)
-  const length = Number(file.readBigUInt64LE(0))
-  if (length > maximumHeader || 8 + length > file.length)
-    throw invalid(path, `its header claims ${length} bytes of ${file.length}`)
-  const header = parseHeader(path, file.toString('utf8', 8, 8 + length))
-  const data = file.subarray(8 + length)
+  const fail = (reason: string, cause?: unknown) => invalid(path, reason, cause)
+  const length = headerLength(file.subarray(0, 8), file.length, fail)
+  const { tensors: places, metadata } = parseHeader(file.subarray(8, 8 + length), file.length, widths, fail)
   const tensors = new Map<string, StoredTensor>()
-  const parts: [number, number, string][] = []
-  let metadata: Record<string, string> = {}
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === '__metadata__') {
-      metadata = Object.fromEntries(Object.entries(entry).map(([key, value]) => [key, String(value)]))
-      continue
-    }
-    const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
-    const [from, to] = checkEntry(path, name, dtype, shape, offsets, data.length)
-    parts.push([from, to, name])
-    if (dtype === 'I64') continue
-    const Values = types[dtype as keyof typeof types]
-    const bytes = new Uint8Array(to - from)
-    bytes.set(data.subarray(from, to))
-    tensors.set(name, { shape: shape as number[], values: new Values(bytes.buffer) })
+  for (const [name, { type, shape, offset, bytes }] of places) {
+    if (type !== 'I64') {
+      const { buffer } = new Uint8Array(file.subarray(offset, offset + bytes)) // a copy, aligned
+      tensors.set(name, { shape, values: new arrays[type](buffer) })
+    } else if (!name.endsWith('num_batches_tracked'))
+      throw invalid(path, `${name} has type I64, but only ${Object.keys(arrays).join(', ')} are read`)
   }
-  parts.sort((a, b) => a[0] - b[0] || a[1] - b[1])
-  let end = 0
-  for (const [from, to, name] of parts) {
-    if (from !== end)
-      throw invalid(path, `${name} ${from < end ? 'overlaps the tensor before it' : 'leaves a gap before it'}`)
-    end = to
+  let end = 8 + length
+  const ordered = [...places].sort(([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes)
+  for (const [name, { offset, bytes }] of ordered) {
+    if (offset !== end)
+      throw invalid(path, `${name} ${offset < end ? 'overlaps the tensor before it' : 'leaves a gap before it'}`)
+    end += bytes
   }
-  if (end !== data.length) throw invalid(path, `${data.length - end} bytes belong to no tensor`)
+  if (end !== file.length) throw invalid(path, `${file.length - end} bytes belong to no tensor`)
   return { tensors, metadata }
-}
-
-function parseHeader(path: string, text: string): Record<string, object> {
-  let header: unknown
-  try {
-    header = JSON.parse(text)
-  } catch (cause) {
-    throw invalid(path, 'its header is not JSON', cause)
-  }
-  if (
-    typeof header !== 'object' ||
-    header === null ||
-    Array.isArray(header) ||
-    Object.values(header).some((entry) => typeof entry !== 'object' || entry === null)
-  )
-    throw invalid(path, 'its header is not an object of tensors')
-  return header as Record<string, object>
-}
-
-function checkEntry(
-  path: string,
-  name: string,
-  dtype: unknown,
-  shape: unknown,
-  offsets: unknown,
-  available: number,
-): [number, number] {
-  const bytesEach =
-    dtype === 'I64' && name.endsWith('num_batches_tracked')
-      ? 8
-      : typeof dtype === 'string' && Object.hasOwn(types, dtype)
-        ? types[dtype as keyof typeof types].BYTES_PER_ELEMENT
-        : undefined
-  if (bytesEach === undefined)
-    throw invalid(path, `${name} has type ${String(dtype)}, but only ${Object.keys(types).join(', ')} are read`)
-  const natural = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-  if (!Array.isArray(shape) || !shape.every(natural)) throw invalid(path, `${name} has no proper shape`)
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(natural))
-    throw invalid(path, `${name} has no proper offsets`)
-  const [from, to] = offsets as [number, number]
-  const bytes = sizeOf(shape) * bytesEach
-  if (to > available || from > to) throw invalid(path, `${name} lies at bytes ${from} to ${to} of ${available}`)
-  if (to - from !== bytes)
-    throw invalid(path, `${name} of shape [${shape.join(', ')}] should have ${bytes} bytes but has ${to - from}`)
-  return [from, to]
 }
 
 /**

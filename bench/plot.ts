@@ -37,16 +37,19 @@ function curveOf({ folder, curve }: Run): Point[] {
 
 function draw(runs: readonly Run[], title: string): string {
   const points = runs.flatMap(({ curve }) => curve ?? [])
+  if (points.length === 0) throw new Error('There are no curves: neither in the file nor in the folders it names')
   const longest = Math.max(...points.map(([seconds]) => seconds))
-  const lowest = Math.max(0, Math.floor(20 * Math.min(...points.map(([, top1]) => top1))) / 20)
+  const scores = points.map(([, top1]) => top1)
+  const lowest = Math.floor(20 * Math.min(...scores)) / 20
+  const highest = Math.ceil(20 * Math.max(...scores)) / 20
   const x = (seconds: number) => margin.left + ((width - margin.left - margin.right) * seconds) / longest
   const y = (top1: number) =>
-    height - margin.bottom - ((height - margin.top - margin.bottom) * (top1 - lowest)) / (0.95 - lowest)
+    height - margin.bottom - ((height - margin.top - margin.bottom) * (top1 - lowest)) / (highest - lowest)
   const text = (at: [number, number], content: string, extra = '') =>
     `<text x="${at[0]}" y="${at[1]}" ${extra}>${content}</text>`
   const minutes = longest > 300 ? 2 : 1
   const grid = [
-    ...Array.from({ length: Math.round((0.95 - lowest) / 0.05) + 1 }, (_, index) => lowest + index * 0.05).flatMap(
+    ...Array.from({ length: Math.round((highest - lowest) / 0.05) + 1 }, (_, index) => lowest + index * 0.05).flatMap(
       (top1) => [
         `<line x1="${margin.left}" x2="${width - margin.right}" y1="${y(top1)}" y2="${y(top1)}" stroke="#e5e7eb"/>`,
         text([margin.left - 8, y(top1) + 4], `${Math.round(100 * top1)} %`, 'text-anchor="end"'),

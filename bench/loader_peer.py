@@ -75,7 +75,17 @@ def load(size, count):
     pids = [worker.pid for worker in iterator._workers] + [os.getpid()]
     before, started = sum(map(ticks, pids)), time.perf_counter()
     take(count // batch)
-    return {"seconds": time.perf_counter() - started, "processorSeconds": sum(map(ticks, pids)) - before}
+    took = {"seconds": time.perf_counter() - started, "processorSeconds": sum(map(ticks, pids)) - before}
+    rest(pids[:-1])
+    return took
+
+
+def rest(pids):
+    """Waits until the workers have filled their queues: they would go on beside whoever is timed next."""
+    before = None
+    while (now := sum(map(ticks, pids))) != before:
+        before = now
+        time.sleep(0.2)
 
 
 def augment(size, count):

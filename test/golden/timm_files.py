@@ -1,5 +1,5 @@
 """Writes timm_volo.safetensors and timm_resnet.safetensors: small networks as timm saves them, and timm_logits.json, what timm
-makes of one picture with them. Run by hand with PyTorch, timm and safetensors; the tests only read what it wrote.
+makes of two pictures with them, and of a larger one with the VOLO, whose position embedding is resized. Run by hand with PyTorch, timm and safetensors; the tests only read what it wrote.
 """
 import json
 import os
@@ -36,5 +36,13 @@ for name, network in networks.items():
     with torch.no_grad():
         facts[name] = network(images).flatten().tolist()
     save_file(network.state_dict(), os.path.join(here, f"timm_{name}.safetensors"))
+large = torch.randint(0, 256, (1, 48, 48, 3), dtype=torch.uint8)
+volo = networks["volo"]
+position = volo.pos_embed.detach().permute(0, 3, 1, 2)
+position = torch.nn.functional.interpolate(position, size=(3, 3), mode="bicubic", align_corners=False)
+volo.pos_embed = torch.nn.Parameter(position.permute(0, 2, 3, 1))
+with torch.no_grad():
+    logits = volo(((large / 255 - mean) / deviation).permute(0, 3, 1, 2))
+facts["large"] = {"pixels": large.flatten().tolist(), "shape": list(large.shape), "volo": logits.flatten().tolist()}
 with open(os.path.join(here, "timm_logits.json"), "w") as file:
     json.dump(facts, file)

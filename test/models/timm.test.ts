@@ -18,8 +18,15 @@ after(async () => {
   await rm(folder, { recursive: true })
 })
 
-const facts = await goldenJson<{ pixels: number[]; shape: number[]; volo: number[]; resnet: number[] }>('timm_logits')
-const images = { data: Uint8Array.from(facts.pixels), shape: facts.shape }
+interface Pictures {
+  pixels: number[]
+  shape: number[]
+  volo: number[]
+}
+const facts = await goldenJson<Pictures & { resnet: number[]; large: Pictures }>('timm_logits')
+const imagesOf = ({ pixels, shape }: Pictures) => ({ data: Uint8Array.from(pixels), shape })
+const images = imagesOf(facts)
+const pathOf = (name: string) => fileURLToPath(new URL(`../golden/timm_${name}.safetensors`, import.meta.url))
 const networks: Record<'volo' | 'resnet', Model> = {
   volo: createModel('volo', {
     ...{ imageSize: 32, classes: 5, layers: [1, 1, 1], stemDim: 8, embedDims: [12, 24, 24], heads: [2, 3, 3] },
@@ -35,7 +42,7 @@ const networks: Record<'volo' | 'resnet', Model> = {
 
 for (const name of ['volo', 'resnet'] as const)
   test(`a ${name} saved by timm gives timm's logits, and is the same when saved again`, async () => {
-    const path = fileURLToPath(new URL(`../golden/timm_${name}.safetensors`, import.meta.url))
+    const path = pathOf(name)
     const session = await createSession({ device, model: networks[name] })
     await session.load(path)
     const { logits } = await session.forward({ images })
@@ -47,10 +54,17 @@ for (const name of ['volo', 'resnet'] as const)
     await session.close()
   })
 
+test('a volo is evaluated on images larger than those it was trained on', async () => {
+  const session = await createSession({ device, model: networks.volo })
+  await session.load(pathOf('volo'))
+  const { logits } = await session.forward({ images: imagesOf(facts.large) })
+  assertClose(logits, facts.large.volo, 1e-5, 'logits')
+  await session.close()
+})
+
 test('weights of a network of another width: every mismatch is listed once, and nothing changes', async () => {
   const session = await createSession({ device, model: createModel('volo_d1_224', { classes: 5 }) })
-  const path = fileURLToPath(new URL('../golden/timm_volo.safetensors', import.meta.url))
-  await assert.rejects(session.load(path), (error: Error) => {
+  await assert.rejects(session.load(pathOf('volo')), (error: Error) => {
     const names = [...error.message.matchAll(/(\S+) (?:has shape|is missing|is not)/g)].map(([, each]) => each)
     assert.equal(new Set(names).size, names.length)
     assert.match(error.message, /network\.0\.1\.attn\.v\.weight is missing/)

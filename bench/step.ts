@@ -8,6 +8,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../lib/index.js'
@@ -45,6 +46,8 @@ const cases = shapes.flatMap((shape) => values.precision.split(',').map((precisi
 const peerModes = gpu ? ['eager', 'compile'] : ['eager']
 /** Steps of a round: enough that a GPU's take a while. */
 const stepsPerRound = gpu ? 20 : 1
+/** Milliseconds before each turn: threads that wait for work spin for a while where others are to run. */
+const pause = 500
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
 /** GFLOP/s of the product that dominates the model's step. */
@@ -76,8 +79,10 @@ async function run([name, batch, resolution, precision]: (typeof cases)[number])
   for (const peer of peers) peer.lives = (await peer.worker.ask('warm')) !== undefined
   const mine: number[] = []
   for (let round = 0; round < Number(values.rounds); round++) {
+    await setTimeout(pause)
     mine.push(Number((await ours.ask(`go ${stepsPerRound}`))!.seconds))
     for (const peer of peers.filter(({ lives }) => lives)) {
+      await setTimeout(pause)
       const answer = await peer.worker.ask(`go ${stepsPerRound}`)
       if (answer) peer.seconds.push(Number(answer.seconds))
       else peer.lives = false

@@ -77,23 +77,26 @@ function convolutionSlices(y: Tensor, weight: Tensor, stride: number, patchBytes
   const patches = pointwise ? 0 : positions * depth * patchBytes
   const slices = Math.max(1, Math.ceil(patches / 2 ** 28))
   const flops = 2 * positions * sizeOf(weight)
-  /** The bytes that every slice moves, and those that are shared out among the slices. */
-  const each = (name: string, perSlice: number, shared: number, flopsToo = false): Kernel[] =>
-    Array.from({ length: slices }, () => ({
-      ...{ name, flops: flopsToo ? flops / slices : 0, bytes: perSlice + shared / slices },
-    }))
+  /** `perSlice` are bytes that every slice moves; `shared` ones, and operations, are divided among the slices. */
+  const each = (name: string, perSlice: number, shared: number, flops = 0): Kernel[] =>
+    Array.from({ length: slices }, () => ({ name, flops: flops / slices, bytes: perSlice + shared / slices }))
   const reordered = (name: string): Kernel[] => (kernel === 1 ? [] : [{ name, flops: 0, bytes: 2 * bytesOf(weight) }])
-  return { pointwise, patches, each, reordered }
+  return { flops, pointwise, patches, each, reordered }
 }
 
 const convolutionKernels: Kernels = (op, inputs, outputs, { stride }) => {
   const [x, weight] = inputs as [Tensor, Tensor]
   const y = outputs[0]!
-  const { pointwise, patches, each, reordered } = convolutionSlices(y, weight, Number(stride), elementBytes[x.type])
+  const { flops, pointwise, patches, each, reordered } = convolutionSlices(
+    y,
+    weight,
+    Number(stride),
+    elementBytes[x.type],
+  )
   return [
     ...reordered(`${op} weights`),
     ...(pointwise ? [] : each(`${op} patches`, 0, bytesOf(x) + patches)),
-    ...each(`${op} product`, bytesOf(weight), (pointwise ? bytesOf(x) : patches) + bytesOf(y), true),
+    ...each(`${op} product`, bytesOf(weight), (pointwise ? bytesOf(x) : patches) + bytesOf(y), flops),
   ]
 }
 
@@ -103,10 +106,10 @@ const convolutionGradientInputKernels: Kernels = (op, inputs, outputs, { stride 
   const dx = outputs[0]!
   const overlap = Number(stride) < weight.shape[3]!
   const bytes = overlap ? 4 : elementBytes[dx.type]
-  const { pointwise, patches, each, reordered } = convolutionSlices(dy, weight, Number(stride), bytes)
+  const { flops, pointwise, patches, each, reordered } = convolutionSlices(dy, weight, Number(stride), bytes)
   return [
     ...reordered(`${op} weights`),
-    ...each(`${op} product`, bytesOf(weight), bytesOf(dy) + (pointwise ? bytesOf(dx) : patches), true),
+    ...each(`${op} product`, bytesOf(weight), bytesOf(dy) + (pointwise ? bytesOf(dx) : patches), flops),
     ...(pointwise ? [] : each(`${op} patches`, 0, patches + bytesOf(dx))),
   ]
 }
@@ -115,10 +118,15 @@ const convolutionGradientInputKernels: Kernels = (op, inputs, outputs, { stride 
 const convolutionGradientWeightKernels: Kernels = (op, inputs, outputs, { stride }) => {
   const [dy, x] = inputs as [Tensor, Tensor]
   const [dweight, dbias] = outputs as [Tensor, Tensor?]
-  const { pointwise, patches, each, reordered } = convolutionSlices(dy, dweight, Number(stride), elementBytes[x.type])
+  const { flops, pointwise, patches, each, reordered } = convolutionSlices(
+    dy,
+    dweight,
+    Number(stride),
+    elementBytes[x.type],
+  )
   return [
     ...(pointwise ? [] : each(`${op} patches`, 0, bytesOf(x) + patches)),
-    ...each(`${op} product`, 2 * bytesOf(dweight), bytesOf(dy) + (pointwise ? bytesOf(x) : patches), true),
+    ...each(`${op} product`, 2 * bytesOf(dweight), bytesOf(dy) + (pointwise ? bytesOf(x) : patches), flops),
     ...reordered(`${op} weights`),
     ...(dbias ? [{ name: `${op} bias`, flops: 0, bytes: bytesOf(dy) + 2 * bytesOf(dbias) }] : []),
   ]

@@ -1,5 +1,6 @@
 """Writes timm_volo.safetensors and timm_resnet.safetensors: small networks as timm saves them, and timm_logits.json, what timm
-makes of two pictures with them, and of a larger one with the VOLO, whose position embedding is resized. Run by hand with PyTorch, timm and safetensors; the tests only read what it wrote.
+makes of two pictures with them, and of a larger one with the VOLO, whose position embedding is resized. Run by hand with
+PyTorch, timm and safetensors; the tests only read what it wrote.
 """
 import json
 import os

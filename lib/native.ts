@@ -49,9 +49,9 @@ interface Addon {
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
   operations(device: DeviceHandle): { name: string; attributes: string[] }[]
   transformImages(
-    sources: readonly { pixels: Uint8Array; height: number; width: number }[],
+    sources: readonly Uint8Array[],
     channels: number,
-    plans: readonly Float64Array[],
+    plans: Float64Array,
     height: number,
     width: number,
     target: Uint8Array,

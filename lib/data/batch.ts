@@ -139,7 +139,7 @@ function plannerOf({ seed, augmentation, evaluation }: BatchReaderOptions) {
 }
 
 /** Images of one call into the addon, where each is small. */
-const chunk = 16
+const chunk = 32
 
 /** Transforms images that lie decoded in memory. */
 function transformingReader(memory: Memory, options: BatchReaderOptions): BatchReader {

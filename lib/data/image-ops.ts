@@ -91,8 +91,17 @@ function valuesOf(op: ImageOp): readonly number[] {
   }
 }
 
-const encode = (plan: readonly ImageOp[]) =>
-  Float64Array.from(plan.flatMap((op) => [kinds.indexOf(op.op), ...valuesOf(op)]))
+const numbersOf = (plan: readonly ImageOp[]) => plan.flatMap((op) => [kinds.indexOf(op.op), ...valuesOf(op)])
+
+/** All plans in one array, for each array costs more than a call: height, width and count of numbers come before each. */
+function encode(sources: readonly ImageSource[], plans: readonly (readonly ImageOp[])[]): Float64Array {
+  const encoded = plans.flatMap((plan, i) => {
+    const { height, width } = sources[i]!
+    const numbers = numbersOf(plan)
+    return [height, width, numbers.length, ...numbers]
+  })
+  return new Float64Array(encoded)
+}
 
 /**
  * Carries out a plan for each source and writes the results, all of size.height x size.width, side by side to `target`
@@ -107,9 +116,10 @@ export function transformImages(
   target: Uint8Array,
   offset = 0,
 ): Promise<number> {
-  return native(() =>
-    addon().transformImages(sources, channels, plans.map(encode), size.height, size.width, target, offset),
-  )
+  return native(() => {
+    const pixels = sources.map((source) => source.pixels)
+    return addon().transformImages(pixels, channels, encode(sources, plans), size.height, size.width, target, offset)
+  })
 }
 
 /** Whether this build can decode parts of JPEGs. */
@@ -129,5 +139,6 @@ export function transformJpeg(
   target: Uint8Array,
   offset = 0,
 ): Promise<[number, number] | undefined> {
-  return native(() => addon().transformJpeg(source, from, encode(plan), options, target, offset))
+  const numbers = new Float64Array(numbersOf(plan))
+  return native(() => addon().transformJpeg(source, from, numbers, options, target, offset))
 }

@@ -159,12 +159,13 @@ Size toSize(const Napi::Object& object) {
   return {toSide(object.Get("width"), "width"), toSide(object.Get("height"), "height")};
 }
 
-image::Plan toPlan(const Napi::Value& value, Size from, Size to) {
-  const auto numbers = toArray<Napi::Float64Array>(value, napi_float64_array, "a plan");
-  auto plan = image::toPlan(numbers.Data(), numbers.ElementLength(), from.width, from.height);
-  require(plan.width == to.width && plan.height == to.height, "SHAPE",
-          "A plan ends at " + std::to_string(plan.height) + " x " + std::to_string(plan.width) + " pixels instead of " +
-              std::to_string(to.height) + " x " + std::to_string(to.width));
+// `numbers` are a plan from a picture of size `from` to one of size `to`.
+image::Plan toPlan(const double* numbers, size_t count, Size from, Size to) {
+  auto plan = image::toPlan(numbers, count, from.width, from.height);
+  require(plan.width == to.width && plan.height == to.height, "SHAPE", [&] {
+    return "A plan ends at " + std::to_string(plan.height) + " x " + std::to_string(plan.width) +
+           " pixels instead of " + std::to_string(to.height) + " x " + std::to_string(to.width);
+  });
   return plan;
 }
 
@@ -182,29 +183,34 @@ uint8_t* toPlace(const Napi::Value& value, const Napi::Value& from, size_t count
 }  // namespace
 
 Napi::Value transformImages(const Napi::CallbackInfo& info) {
-  require(info.Length() == 7 && info[0].IsArray() && info[2].IsArray(), "SHAPE",
-          "Expected arrays of sources and of plans");
+  require(info.Length() == 7 && info[0].IsArray(), "SHAPE", "Expected an array of sources");
   const auto sources = info[0].As<Napi::Array>();
-  const auto plans = info[2].As<Napi::Array>();
   const auto channels = static_cast<int>(toInteger(info[1], "channels", 1, 3));
   require(channels != 2, "SHAPE", "Expected 1 or 3 channels");
-  require(sources.Length() == plans.Length(), "SHAPE", "Expected a plan for each source");
+  const auto numbers = toArray<Napi::Float64Array>(info[2], napi_float64_array, "plans");
+  const double* next = numbers.Data();
+  const double* const end = next + numbers.ElementLength();
   const Size size{toSide(info[4], "width"), toSide(info[3], "height")};
   uint8_t* out = toPlace(info[5], info[6], sources.Length(), size, channels);
   const auto held = Napi::Array::New(info.Env());
   held.Set(0u, info[5]);
-  std::vector<Work> work;
-  for (uint32_t i = 0; i < sources.Length(); i++) {
-    const auto source = toObject(sources[i], "a source");
-    const auto pixels = toArray<Napi::Uint8Array>(source.Get("pixels"), napi_uint8_array, "pixels");
-    const Size from = toSize(source);
-    const image::Picture picture{pixels.Data(), from.width, from.height, channels};
-    require(pixels.ByteLength() == picture.bytes(), "SHAPE",
-            "Expected " + std::to_string(picture.bytes()) + " bytes of pixels but received " +
-                std::to_string(pixels.ByteLength()));
-    held.Set(i + 1, pixels);
-    work.push_back({picture, toPlan(plans[i], from, size)});
+  std::vector<Work> work(sources.Length());
+  for (uint32_t i = 0; i < work.size(); i++) {
+    const Napi::Value source = sources[i];
+    const auto pixels = toArray<Napi::Uint8Array>(source, napi_uint8_array, "a source");
+    require(end - next >= 3 && next[2] >= 0 && next[2] <= static_cast<double>(end - next - 3), "SHAPE",
+            "Expected a size and a plan for each source");
+    const Size from{image::toSide(next[1], "width"), image::toSide(next[0], "height")};
+    const auto count = static_cast<size_t>(next[2]);
+    work[i] = {{pixels.Data(), from.width, from.height, channels}, toPlan(next + 3, count, from, size)};
+    require(pixels.ByteLength() == work[i].picture.bytes(), "SHAPE", [&] {
+      return "Expected " + std::to_string(work[i].picture.bytes()) + " bytes of pixels but received " +
+             std::to_string(pixels.ByteLength());
+    });
+    held.Set(i + 1, source);
+    next += 3 + count;
   }
+  require(next == end, "SHAPE", "Expected one plan for each source");
   return (new Transformation(info.Env(), std::move(work), out, held))->start();
 }
 
@@ -214,7 +220,8 @@ Napi::Value transformJpeg(const Napi::CallbackInfo& info) {
   const Size from = toSize(toObject(info[1], "size"));
   const auto options = toObject(info[3], "options");
   const Size size = toSize(options);
-  auto plan = toPlan(info[2], from, size);
+  const auto numbers = toArray<Napi::Float64Array>(info[2], napi_float64_array, "a plan");
+  auto plan = toPlan(numbers.Data(), numbers.ElementLength(), from, size);
   uint8_t* out = toPlace(info[4], info[5], 1, size, 3);
   const auto held = Napi::Array::New(info.Env());
   held.Set(0u, info[0]);

@@ -24,25 +24,20 @@ constexpr Shape kShapes[] = {
     {"color", 1},    {"contrast", 1}, {"brightness", 1}, {"sharpness", 1},
 };
 
-int toSide(double value, const char* name) {
-  require(value >= 1 && value <= kLargestSide && value == std::floor(value), "SHAPE",
-          std::string("Expected a whole number of pixels from 1 to 65536 for ") + name + " but received " +
-              std::to_string(value));
-  return static_cast<int>(value);
-}
-
 Filter toFilter(double value) {
-  require(value == 0 || value == 1, "SHAPE", "Expected 0 or 1 for a filter but received " + std::to_string(value));
+  require(value == 0 || value == 1, "SHAPE",
+          [&] { return "Expected 0 or 1 for a filter but received " + std::to_string(value); });
   return value == 0 ? Filter::bilinear : Filter::bicubic;
 }
 
 void check(const Step& step, Plan& plan) {
   const auto& v = step.values;
-  const std::string name = kShapes[static_cast<size_t>(step.kind)].name;
   const auto within = [&](double value, double low, double high) {
-    require(value >= low && value <= high && value == std::floor(value), "SHAPE",
-            "Expected an integer from " + std::to_string(static_cast<int>(low)) + " to " +
-                std::to_string(static_cast<int>(high)) + " for " + name + " but received " + std::to_string(value));
+    require(value >= low && value <= high && value == std::floor(value), "SHAPE", [&] {
+      return "Expected an integer from " + std::to_string(static_cast<int>(low)) + " to " +
+             std::to_string(static_cast<int>(high)) + " for " + kShapes[static_cast<size_t>(step.kind)].name +
+             " but received " + std::to_string(value);
+    });
   };
   switch (step.kind) {
     case Kind::crop:
@@ -56,9 +51,10 @@ void check(const Step& step, Plan& plan) {
                  bottom = static_cast<float>(v[6]);
       require(left >= 0 && top >= 0 && left < right && top < bottom && right <= static_cast<float>(plan.width) &&
                   bottom <= static_cast<float>(plan.height),
-              "SHAPE",
-              "The region to resize lies outside of the image of " + std::to_string(plan.width) + " x " +
-                  std::to_string(plan.height) + " pixels");
+              "SHAPE", [&] {
+                return "The region to resize lies outside of the image of " + std::to_string(plan.width) + " x " +
+                       std::to_string(plan.height) + " pixels";
+              });
       plan.width = toSide(v[0], "resize");
       plan.height = toSide(v[1], "resize");
       toFilter(v[2]);
@@ -78,8 +74,9 @@ void check(const Step& step, Plan& plan) {
     default:
       break;
   }
-  require(static_cast<int64_t>(plan.width) * plan.height <= int64_t{1} << 28, "SHAPE",
-          "An image of " + std::to_string(plan.width) + " x " + std::to_string(plan.height) + " pixels is too large");
+  require(static_cast<int64_t>(plan.width) * plan.height <= int64_t{1} << 28, "SHAPE", [&] {
+    return "An image of " + std::to_string(plan.width) + " x " + std::to_string(plan.height) + " pixels is too large";
+  });
 }
 
 Image copy(const Picture& picture) { return crop(picture, 0, 0, picture.width, picture.height); }
@@ -137,21 +134,30 @@ void apply(const Step& step, const Picture& picture, std::optional<Image>& image
 
 }  // namespace
 
+int toSide(double value, const char* name) {
+  require(value >= 1 && value <= kLargestSide && value == std::floor(value), "SHAPE", [&] {
+    return std::string("Expected a whole number of pixels from 1 to 65536 for ") + name + " but received " +
+           std::to_string(value);
+  });
+  return static_cast<int>(value);
+}
+
 Plan toPlan(const double* numbers, size_t count, int width, int height) {
   Plan plan{{}, width, height};
   for (size_t i = 0; i < count;) {
     const double kind = numbers[i++];
     require(kind >= 0 && kind < static_cast<double>(std::size(kShapes)) && kind == std::floor(kind), "SHAPE",
-            "There is no operation on images of number " + std::to_string(kind));
+            [&] { return "There is no operation on images of number " + std::to_string(kind); });
     Step step{static_cast<Kind>(static_cast<int>(kind)), {}};
     const Shape& shape = kShapes[static_cast<size_t>(kind)];
     require(i + shape.values <= count, "SHAPE",
-            std::string("Expected ") + std::to_string(shape.values) + " numbers for " + shape.name);
+            [&] { return std::string("Expected ") + std::to_string(shape.values) + " numbers for " + shape.name; });
     for (size_t j = 0; j < shape.values; j++) {
       step.values[j] = numbers[i++];
-      require(std::abs(step.values[j]) <= kLargestNumber, "SHAPE",
-              std::string("Expected numbers within a million for ") + shape.name + " but received " +
-                  std::to_string(step.values[j]));
+      require(std::abs(step.values[j]) <= kLargestNumber, "SHAPE", [&] {
+        return std::string("Expected numbers within a million for ") + shape.name + " but received " +
+               std::to_string(step.values[j]);
+      });
     }
     check(step, plan);
     plan.steps.push_back(step);

@@ -36,6 +36,9 @@ struct Plan {
   int width, height;
 };
 
+// A side of a picture in pixels. Throws SHAPE on what is none.
+int toSide(double value, const char* name);
+
 // Reads [kind, value, …, kind, value, …] for a picture of width x height. Throws SHAPE on what is no plan, so that a
 // plan that has been read can be carried out.
 Plan toPlan(const double* numbers, size_t count, int width, int height);

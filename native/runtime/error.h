@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <stdexcept>
 #include <string>
 
@@ -17,6 +18,12 @@ struct Error : std::runtime_error {
 
 inline void require(bool condition, const char* code, const std::string& message) {
   if (!condition) throw Error(code, message);
+}
+
+// For checks that are made often: the message is written only where it is needed.
+template <std::invocable Describe>
+void require(bool condition, const char* code, const Describe& describe) {
+  if (!condition) throw Error(code, describe());
 }
 
 }  // namespace autoprog

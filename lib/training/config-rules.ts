@@ -1,5 +1,6 @@
 /** Values of a recipe that are each fine and cannot go together. */
 import { expected } from '../errors.js'
+import { adaptivePresets } from '../growth/regularization.js'
 import type { Model } from '../models/model.js'
 import { createModel } from '../models/registry.js'
 import type { Config, Schedule } from './schema.js'
@@ -33,6 +34,7 @@ const rules: readonly ((config: Config) => Problem[])[] = [
   microBatchDividesBatch,
   rangesRise,
   magnitudeHasItsOperations,
+  stochasticDepthHasItsBranches,
   tokenLabelsHaveTheirHead,
   mixedOneWay,
 ]
@@ -149,6 +151,20 @@ function magnitudeHasItsOperations({ augmentation, regularization: { adaptive } 
     'regularization.adaptive.magnitude',
     'regularization.adaptive.magnitude is that of RandAugment, and there is none',
     'set augmentation.randAugment, for example {}',
+  )
+}
+
+function stochasticDepthHasItsBranches({ model, regularization: { adaptive, stochasticDepth } }: Config): Problem[] {
+  const adapted =
+    typeof adaptive === 'string' ? adaptivePresets[adaptive].stochasticDepth.maximum : adaptive?.stochasticDepth?.[1]
+  const network = (adapted ?? stochasticDepth) > 0 ? networkOf(model) : undefined
+  return refuse(
+    network?.branches === 0,
+    adapted === undefined ? 'regularization.stochasticDepth' : 'regularization.adaptive',
+    `${network?.name} has no stochastic depth`,
+    adapted === undefined
+      ? 'set regularization.stochasticDepth to 0'
+      : 'name the others alone, for example { magnitude: [4.5, 9], erasing: [0, 0.25] }',
   )
 }
 

@@ -301,6 +301,16 @@ const contradicting: [name: string, input: object, message: RegExp][] = [
     /RandAugment, and there is none/,
   ],
   [
+    'stochastic depth of a ResNet',
+    { model: 'resnet50', regularization: { stochasticDepth: 0.1 } },
+    /resnet50 has no stochastic depth/,
+  ],
+  [
+    "adaptive regularisation of a ResNet's stochastic depth",
+    { model: 'resnet50', regularization: { stochasticDepth: 0, adaptive: 'd0' } },
+    /resnet50 has no stochastic depth/,
+  ],
+  [
     'token labels for a network without a head for them',
     { tokenLabels: {} },
     /vit_fashion has no head for tokens, which tokenLabels needs/,

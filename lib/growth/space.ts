@@ -76,14 +76,18 @@ function blocksOf({ kinds, blocks }: FullNetwork, l: number): Blocks {
 }
 
 /**
- * The blocks of a network of `depth` layers. Throws CONFIG where the stages of a ResNet, each with its share of blocks,
- * never have so many.
+ * The blocks of a network of `depth` layers. Throws CONFIG for a VOLO of one, and where the stages of a ResNet, each with its
+ * share of blocks, never have so many.
  */
 export function blocksOfDepth({ kinds, blocks }: FullNetwork, depth: number): Blocks {
   if (kinds === 'layers') return [depth]
   const total = totalOf(blocks)
   if (depth === total) return blocks
   if (kinds === 'outlookers') {
+    if (depth < 2) {
+      const least = 'at least 2 layers, an outlooker and a transformer,'
+      throw new AutoprogError('CONFIG', expected(least, 'the depth', depth))
+    }
     const { outlookers, transformers } = outlookerSplit(depth)
     return [outlookers, transformers]
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { roundToMultiple } from '../../lib/growth/rounding.js'
-import { growthSpace, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
+import { blocksOfDepth, growthSpace, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
 import { candidates, fullOf, growth, layered } from './tables.js'
 
 const full = layered(12, 224, 32)
@@ -112,6 +112,7 @@ test('bad spaces', () => {
   refused(() => subnetworkOf(full, 0.04, 1), /0\.04 leaves none of the 12 layers/)
   refused(() => growthSpace(full, 4, 0.04), /leaves none/)
   assert.equal(subnetworkOf(full, 0.042, 1).depth, 1)
+  refused(() => blocksOfDepth({ ...full, kinds: 'outlookers', blocks: [4, 14] }, 1), /an outlooker and a transformer/)
   refused(() => growthSpace({ ...full, resolution: 225 }, 4, 0.5), /multiple of 32 pixels .* received 225/)
   for (const wrong of [0, 1.5, Number.NaN])
     for (const [key, value] of Object.entries({

@@ -49,7 +49,7 @@ interface Addon {
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>
   operations(device: DeviceHandle): { name: string; attributes: string[] }[]
   transformImages(
-    sources: readonly Uint8Array[],
+    sources: readonly (Uint8Array | undefined)[],
     channels: number,
     plans: Float64Array,
     height: number,

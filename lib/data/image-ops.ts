@@ -96,9 +96,9 @@ const numbersOf = (plan: readonly ImageOp[]) => plan.flatMap((op) => [kinds.inde
 /** All plans in one array, for each array costs more than a call: height, width and count of numbers come before each. */
 function encode(sources: readonly ImageSource[], plans: readonly (readonly ImageOp[])[]): Float64Array {
   const encoded = plans.flatMap((plan, i) => {
-    const { height, width } = sources[i]!
+    const source: ImageSource | undefined = sources[i] // the addon refuses a plan without one
     const numbers = numbersOf(plan)
-    return [height, width, numbers.length, ...numbers]
+    return [source?.height ?? 0, source?.width ?? 0, numbers.length, ...numbers]
   })
   return new Float64Array(encoded)
 }
@@ -117,7 +117,7 @@ export function transformImages(
   offset = 0,
 ): Promise<number> {
   return native(() => {
-    const pixels = sources.map((source) => source.pixels)
+    const pixels = sources.map((source: ImageSource | null) => source?.pixels)
     return addon().transformImages(pixels, channels, encode(sources, plans), size.height, size.width, target, offset)
   })
 }

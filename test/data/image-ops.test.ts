@@ -252,6 +252,7 @@ test('plans, sources and targets that do not fit are refused', async () => {
   await assert.rejects(run([], new Uint8Array(source.pixels.length - 1)), /no room/)
   await assert.rejects(run([], undefined, { ...source, pixels: source.pixels.subarray(1) }), shape)
   await assert.rejects(run([], undefined, { ...source, pixels: new Float32Array(source.pixels) }), shape)
+  await assert.rejects(run([], undefined, null), shape)
 })
 
 test('a thread that ends with images under way ends well', async () => {

@@ -1,22 +1,15 @@
 /** Values of a recipe that are each fine and cannot go together. */
 import { expected } from '../errors.js'
-import { adaptivePresets } from '../growth/regularization.js'
 import type { Model } from '../models/model.js'
 import { createModel } from '../models/registry.js'
-import type { Config, Schedule } from './schema.js'
+import { peakRate, rangesOf, stageCount } from './config-values.js'
+import type { Config } from './schema.js'
 
 /** One thing wrong with a recipe; `hint` says what to write instead. */
 export interface Problem {
   readonly path: readonly (string | number)[]
   readonly message: string
   readonly hint?: string
-}
-
-/** Number of stages that a schedule runs through. */
-export function stageCount(schedule: Schedule): number {
-  if (schedule.kind === 'original' || schedule.kind === 'supernet') return 1
-  if (schedule.kind === 'progstack') return 3
-  return schedule.kind === 'fixed' ? (schedule.subnetworks?.length ?? 0) : schedule.stages
 }
 
 /** Every contradiction in a recipe; none is the rule. */
@@ -98,11 +91,6 @@ function warmupFitsTheRun({ epochs, learningRate: { warmupEpochs } }: Config): P
   )
 }
 
-/** The highest learning rate: the recipe's, scaled to its batch. */
-export function peakRate({ batch, optimizer: { learningRate, referenceBatch } }: Config): number {
-  return referenceBatch === null ? learningRate : (learningRate * batch) / referenceBatch
-}
-
 function ratesBelowThePeak(config: Config): Problem[] {
   const { learningRate } = config
   const peak = peakRate(config)
@@ -154,17 +142,17 @@ function magnitudeHasItsOperations({ augmentation, regularization: { adaptive } 
   )
 }
 
-function stochasticDepthHasItsBranches({ model, regularization: { adaptive, stochasticDepth } }: Config): Problem[] {
-  const adapted =
-    typeof adaptive === 'string' ? adaptivePresets[adaptive].stochasticDepth.maximum : adaptive?.stochasticDepth?.[1]
-  const network = (adapted ?? stochasticDepth) > 0 ? networkOf(model) : undefined
+function stochasticDepthHasItsBranches(config: Config): Problem[] {
+  const { adaptive } = config.regularization
+  const network = rangesOf(config).stochasticDepth.maximum > 0 ? networkOf(config.model) : undefined
+  const adapted = typeof adaptive === 'string' || adaptive?.stochasticDepth !== undefined
   return refuse(
     network?.branches === 0,
-    adapted === undefined ? 'regularization.stochasticDepth' : 'regularization.adaptive',
+    adapted ? 'regularization.adaptive' : 'regularization.stochasticDepth',
     `${network?.name} has no stochastic depth`,
-    adapted === undefined
-      ? 'set regularization.stochasticDepth to 0'
-      : 'name the others alone, for example { magnitude: [4.5, 9], erasing: [0, 0.25] }',
+    adapted
+      ? 'name the others alone, for example { magnitude: [4.5, 9], erasing: [0, 0.25] }'
+      : 'set regularization.stochasticDepth to 0',
   )
 }
 

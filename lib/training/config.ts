@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs'
 import { type Document, isNode, LineCounter, parseDocument, stringify } from 'yaml'
 import type { z } from 'zod'
 import { AutoprogError, expected, nearest } from '../errors.js'
-import { contradictions, type Problem, stageCount } from './config-rules.js'
+import { contradictions, type Problem } from './config-rules.js'
+import { stageCount } from './config-values.js'
 import { type Config, type ConfigInput, configSchema, type Schedule } from './schema.js'
 
-export { stageCount } from './config-rules.js'
+export { stageCount } from './config-values.js'
 export { type Config, type ConfigInput, configSchema, growthOperators, type Schedule, scheduleKinds } from './schema.js'
 
 /** A value given on the command line for a dotted path such as `schedule.stages`; it replaces the file's. */

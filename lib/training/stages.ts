@@ -3,14 +3,15 @@ import type { Blocks } from '../growth/layer-map.js'
 import { runningBlocks, totalOf } from '../growth/layer-map.js'
 import type { GrownLayer } from '../growth/operators.js'
 import { growBlocks } from '../growth/operators.js'
-import type { Range, Regularization } from '../growth/regularization.js'
-import { adaptivePresets, adaptiveValues } from '../growth/regularization.js'
+import type { Regularization } from '../growth/regularization.js'
+import { adaptiveValues } from '../growth/regularization.js'
 import type { OpenStage } from '../growth/schedules.js'
 import { openStage, planStages } from '../growth/schedules.js'
 import type { Subnetwork } from '../growth/space.js'
 import { fullNetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
 import type { Config } from './config.js'
+import { rangesOf } from './config-values.js'
 
 /** A stage of the run, in steps. */
 export type Stage = OpenStage
@@ -42,21 +43,6 @@ export function planRun(config: Config, model: Model, stepsPerEpoch: number): St
     epochs: config.epochs + cooldownEpochs,
     stage: (index, previous) => openStage(plan, index, previous, search.epochs, search.resolution),
     regularization: (stage, searching) => adaptiveValues(ranges, stage.index, count, searching),
-  }
-}
-
-/** Every strength's range over the stages: a single value where the recipe does not adapt it. */
-function rangesOf({ augmentation, regularization }: Config): Regularization<Range> {
-  const { adaptive, erasing, stochasticDepth } = regularization
-  if (typeof adaptive === 'string') return adaptivePresets[adaptive]
-  const range = (given: readonly [number, number] | undefined, value: number): Range => {
-    const [minimum, maximum] = given ?? [value, value]
-    return { minimum, maximum }
-  }
-  return {
-    magnitude: range(adaptive?.magnitude, augmentation.randAugment?.magnitude ?? 0),
-    erasing: range(adaptive?.erasing, erasing),
-    stochasticDepth: range(adaptive?.stochasticDepth, stochasticDepth),
   }
 }
 

@@ -57,37 +57,37 @@ export function subnetworkOf(full: FullNetwork, l: number, n: number): Subnetwor
   }
 }
 
-/** A share `l` of the blocks. Throws CONFIG where none would be left, or no outlooker beside a transformer. */
-function blocksOf({ kinds, blocks }: FullNetwork, l: number): Blocks {
+/** The shallowest networks of those that grow layer by layer. */
+const least = {
+  layers: { depth: 1, named: 'at least one layer,', missing: 'none' },
+  outlookers: {
+    depth: 2,
+    named: 'at least 2 layers, an outlooker and a transformer,',
+    missing: 'no outlooker or no transformer',
+  },
+} as const
+
+/** Throws CONFIG where no block would be left, or no outlooker beside a transformer. */
+function blocksOf(full: FullNetwork, l: number): Blocks {
+  const { kinds, blocks } = full
   if (kinds === 'stages') return stageBlocks(l, blocks)
   const total = totalOf(blocks)
-  const least = kinds === 'outlookers' ? 2 : 1
-  if (l * total < least - 0.5) {
-    const none = kinds === 'outlookers' ? 'no outlooker or no transformer' : 'none'
-    throw new AutoprogError('CONFIG', `A ratio of ${l} leaves ${none} of the ${total} layers`, {
-      hint: `Use a ratio of at least ${Number((least / total).toPrecision(3))}.`,
-    })
-  }
-  const depth = Math.min(total, roundToMultiple(l * total, 1))
-  if (kinds === 'layers') return [depth]
-  if (depth === total) return blocks
-  const { outlookers, transformers } = outlookerSplit(depth)
-  return [outlookers, transformers]
+  const { depth, missing } = least[kinds]
+  if (l * total >= depth - 0.5) return blocksOfDepth(full, Math.min(total, roundToMultiple(l * total, 1)))
+  throw new AutoprogError('CONFIG', `A ratio of ${l} leaves ${missing} of the ${total} layers`, {
+    hint: `Use a ratio of at least ${Number((depth / total).toPrecision(3))}.`,
+  })
 }
 
 /**
- * The blocks of a network of `depth` layers. Throws CONFIG for a VOLO of one, and where the stages of a ResNet, each with its
- * share of blocks, never have so many.
+ * The blocks of a network of `depth` layers. Throws CONFIG for one of none, for a VOLO of one, and where the stages of a
+ * ResNet, each with its share of blocks, never have so many.
  */
 export function blocksOfDepth({ kinds, blocks }: FullNetwork, depth: number): Blocks {
-  if (kinds === 'layers') return [depth]
-  const total = totalOf(blocks)
-  if (depth === total) return blocks
-  if (kinds === 'outlookers') {
-    if (depth < 2) {
-      const least = 'at least 2 layers, an outlooker and a transformer,'
-      throw new AutoprogError('CONFIG', expected(least, 'the depth', depth))
-    }
+  if (depth === totalOf(blocks)) return blocks
+  if (kinds !== 'stages') {
+    if (depth < least[kinds].depth) throw new AutoprogError('CONFIG', expected(least[kinds].named, 'the depth', depth))
+    if (kinds === 'layers') return [depth]
     const { outlookers, transformers } = outlookerSplit(depth)
     return [outlookers, transformers]
   }

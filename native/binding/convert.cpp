@@ -68,10 +68,11 @@ std::vector<PortDescription> toPorts(const Napi::Value& value, const char* name)
 
 int64_t toInteger(const Napi::Value& value, const char* name, int64_t low, int64_t high) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-  require(
-      std::floor(number) == number && number >= static_cast<double>(low) && number <= static_cast<double>(high),
-      "SHAPE",
-      std::string("Expected an integer from ") + std::to_string(low) + " to " + std::to_string(high) + " for " + name);
+  const bool fits =
+      std::floor(number) == number && number >= static_cast<double>(low) && number <= static_cast<double>(high);
+  require(fits, "SHAPE", [&] {
+    return "Expected an integer from " + std::to_string(low) + " to " + std::to_string(high) + " for " + name;
+  });
   return static_cast<int64_t>(number);
 }
 

@@ -1,24 +1,18 @@
 import { availableParallelism } from 'node:os'
-import type { Batch } from '../data/loader.js'
-import { drawMix, drawTokenBox } from '../data/mix.js'
-import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
-import type { Subnetwork } from '../growth/space.js'
 import { openDevice } from '../native.js'
 import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
 import { readSummary, recordEvents } from '../report/run-folder.js'
-import type { BatchOptions, WeightsName } from './batch.js'
+import type { WeightsName } from './batch.js'
 import { saveCheckpoint } from './checkpoint.js'
 import type { Config } from './config.js'
-import { peakRate } from './config-values.js'
 import { evaluateHeldOut } from './held-out.js'
-import { learningRateAt } from './learning-rate.js'
 import { bottleneck, evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
-import type { StepResult } from './session.js'
 import { growthTo } from './stages.js'
-import { addSeconds, addStep, closeEpoch, enterStage, summarize } from './tally.js'
+import { addSeconds, closeEpoch, enterStage, summarize } from './tally.js'
+import { rateAt, trainStep } from './train-step.js'
 
 export type { TrainOptions } from './run.js'
 
@@ -172,105 +166,6 @@ function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent
     epoch: state.step / loader.stepsPerEpoch,
     microBatch: tuner.choose(keyOf(state.subnetwork)),
   }
-}
-
-/** Below this loss scale a float16's gradients are as good as unscaled, and still overflow. */
-const smallestScale = 2 ** -14
-
-async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
-  const { session, state, stages, stage, tuner, loader, model, search } = run
-  const started = performance.now()
-  const subnetwork = subnetworkAt(run, batch.step)
-  const key = keyOf(subnetwork)
-  const learningRate = rateAt(run, batch.step)
-  const attempt = async (microBatch: number): Promise<StepResult & { microBatch: number }> => {
-    const options = {
-      ...inputsOf(run, batch, subnetwork),
-      microBatch,
-      stochasticDepth: stages.regularization(stage, state.searching).stochasticDepth,
-      ...mixOf(run, batch, subnetwork),
-      step: batch.step,
-      learningRate,
-    }
-    try {
-      return { microBatch, ...(await session.step(options)) }
-    } catch (error) {
-      const tooLarge = error instanceof AutoprogError && error.code === 'MEMORY'
-      if (!tooLarge || tuner.settled(key) || !tuner.refuse(key, microBatch)) throw error
-      return attempt(tuner.choose(key))
-    }
-  }
-  const { microBatch, loss, gradientNorm, lossScale } = await attempt(tuner.choose(key))
-  // What was spent on this step alone: the one before may have been under way when it was sent.
-  const now = performance.now()
-  const computed = (now - Math.max(started, run.freeSince)) / 1000
-  const seconds = (now - Math.max(started - 1000 * batch.waited, run.freeSince)) / 1000
-  run.freeSince = now
-  // With loss scaling an overflow skips the step; only where nothing is left to scale down has training diverged.
-  const skipped = lossScale !== undefined && !Number.isFinite(gradientNorm)
-  if (!Number.isFinite(loss) || (skipped ? lossScale.scale < smallestScale : !Number.isFinite(gradientNorm)))
-    throw diverged(run, batch.step, loss, skipped ? lossScale.scale : undefined)
-  state.tally.skippedSteps = lossScale?.skippedSteps ?? null
-  if (tuner.record(key, microBatch, computed) && search) search.recordTime(search.candidateOf(batch.step), computed)
-  const event: StepEvent = {
-    type: 'step',
-    step: batch.step,
-    steps: stages.steps,
-    epoch: Math.floor(batch.step / loader.stepsPerEpoch),
-    stage: stage.index + 1,
-    phase: state.searching ? 'search' : 'train',
-    depth: subnetwork.depth,
-    resolution: subnetwork.resolution,
-    loss,
-    gradientNorm: skipped ? null : gradientNorm,
-    lossScale: lossScale?.scale ?? null,
-    learningRate,
-    images: batch.labels.length,
-    seconds,
-    waited: seconds - computed,
-    decodeSeconds: batch.decodeSeconds,
-    transformSeconds: batch.transformSeconds,
-  }
-  addStep(state.tally, event, model.flops(subnetwork))
-  return event
-}
-
-/** Images of a batch are mixed in training alone: candidates are scored on images as they are. */
-function mixOf({ config, model }: Run, batch: Batch, { resolution }: Subnetwork): Pick<BatchOptions, 'mix' | 'mixBox'> {
-  if (config.tokenLabels?.mixToken) {
-    const { top, left, bottom, right } = drawTokenBox(config.seed, batch.step, resolution / model.tokenSize!)
-    return { mixBox: [top, left, bottom, right] }
-  }
-  const { mixup, cutmix, mixProbability: probability, mixSwitch: switchProbability } = config.regularization
-  if (mixup === 0 && cutmix === 0) return {}
-  return { mix: drawMix({ mixup, cutmix, probability, switchProbability }, config.seed, batch.step, resolution) }
-}
-
-function rateAt({ config, loader, state }: Run, step: number): number {
-  const { learningRate, schedule, epochs } = config
-  const epoch = step / loader.stepsPerEpoch
-  const rate = learningRateAt(
-    { peak: peakRate(config), epochs, ...learningRate },
-    learningRate.per === 'epoch' ? Math.floor(epoch) : epoch,
-  )
-  const since = step - state.grownAt
-  // After a growth the rate may rise from zero again: new layers meet moments that do not know them.
-  return state.grownAt >= 0 && since < schedule.rewarm ? (rate * (since + 1)) / (schedule.rewarm + 1) : rate
-}
-
-function diverged({ lastCheckpoint }: Run, step: number, loss: number, scale: number | undefined): AutoprogError {
-  const good =
-    lastCheckpoint === undefined
-      ? 'No checkpoint was written before.'
-      : `The last good checkpoint is ${lastCheckpoint}.`
-  const overflow = scale === undefined ? '' : ` and its gradients overflow at a loss scale of ${scale}`
-  return new AutoprogError(
-    'NUMERIC',
-    `The loss of step ${step} is ${loss}${overflow}: training has diverged. ${good}`,
-    {
-      hint: 'Lower optimizer.learningRate, set optimizer.clip, or warm up for longer.',
-    },
-  )
 }
 
 /** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */

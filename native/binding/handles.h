@@ -1,0 +1,71 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+
+#include "runtime/device.h"
+#include "runtime/error.h"
+#include "runtime/program.h"
+
+// What JavaScript holds of native objects.
+namespace autoprog::binding {
+
+struct Session {
+  std::shared_ptr<Workspace> workspace;
+};
+
+struct CompiledProgram {
+  std::shared_ptr<Workspace> workspace;
+  std::shared_ptr<Program> program;
+};
+
+// Handles are externals with a type tag, so that a wrong object is refused rather than misread. A closed one is empty.
+template <typename T>
+struct Handle {
+  std::shared_ptr<T> target;
+};
+template <typename T>
+struct Kind;
+template <>
+struct Kind<Device> {
+  static constexpr const char* name = "device";
+  static constexpr napi_type_tag tag = {0x6175746f70726f67, 0x01};
+};
+template <>
+struct Kind<Session> {
+  static constexpr const char* name = "session";
+  static constexpr napi_type_tag tag = {0x6175746f70726f67, 0x02};
+};
+template <>
+struct Kind<CompiledProgram> {
+  static constexpr const char* name = "program";
+  static constexpr napi_type_tag tag = {0x6175746f70726f67, 0x03};
+};
+
+template <typename T>
+Napi::Value wrap(Napi::Env env, std::shared_ptr<T> target) {
+  auto external = Napi::External<Handle<T>>::New(env, new Handle<T>{std::move(target)},
+                                                 [](Napi::Env, Handle<T>* handle) { delete handle; });
+  external.TypeTag(&Kind<T>::tag);
+  return external;
+}
+
+template <typename T>
+Handle<T>& unwrap(const Napi::Value& value) {
+  const std::string name = Kind<T>::name;
+  require(value.IsExternal(), "SHAPE", "Expected a " + name + " handle");
+  const auto external = value.As<Napi::External<Handle<T>>>();
+  require(external.CheckTypeTag(&Kind<T>::tag), "SHAPE", "Expected a " + name + " handle");
+  return *external.Data();
+}
+
+template <typename T>
+std::shared_ptr<T> open(const Napi::Value& value) {
+  const auto& handle = unwrap<T>(value);
+  require(handle.target != nullptr, "DEVICE", std::string("The ") + Kind<T>::name + " is closed");
+  return handle.target;
+}
+
+}  // namespace autoprog::binding

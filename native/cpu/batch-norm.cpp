@@ -33,15 +33,15 @@ struct Blocks {
 
   int64_t rowsIn(int64_t part) const { return std::min(height, rows - part * height); }
 
-  // Calls body(part of the rows, first channel, first value, block) for all blocks, the last first where `backwards`.
+  // Calls body(part of the rows, first channel, first value, block) for all blocks.
   template <typename Body>
-  void forEach(bool backwards, const Body& body) const {
-    parallelFor(down * across, 1, [&](int64_t i) {
-      const int64_t index = backwards ? down * across - 1 - i : i;
-      const int64_t part = index / across, channel = index % across * width;
+  void forEach(Order order, const Body& body) const {
+    const auto visit = [&](int64_t i) {
+      const int64_t part = i / across, channel = i % across * width;
       body(part, channel, part * height * channels + channel,
            ChannelBlock{rowsIn(part), std::min(width, channels - channel), channels, rows * channels <= kCached});
-    });
+    };
+    parallelFor(down * across, 1, visit, order);
   }
 
   // Calls body(first, last) for groups of up to kGroup channels.
@@ -82,7 +82,7 @@ void forMoments(const Blocks& blocks, const float* partials, const Body& body) {
 
 // The statistics of the batch, and the running ones that follow them.
 void computeStatistics(const BatchNormOperands& o, const Blocks& blocks, float* partials) {
-  blocks.forEach(false, [&](int64_t part, int64_t channel, int64_t at, const ChannelBlock& block) {
+  blocks.forEach(Order::forwards, [&](int64_t part, int64_t channel, int64_t at, const ChannelBlock& block) {
     float* pivot = partials + part * 3 * o.channels + channel;
     channelMoments(block, o.x.f32() + at, pivot, pivot + o.channels, pivot + 2 * o.channels);
   });
@@ -123,7 +123,8 @@ Kernel norm(const Operands& operands) {
       }
     }
     const ChannelNorm channels = normOf(o.stats.f32(), o.weight.f32(), o.bias.f32(), o.channels, constants.f32());
-    blocks.forEach(training, [&](int64_t, int64_t channel, int64_t at, const ChannelBlock& block) {
+    blocks.forEach(training ? Order::backwards : Order::forwards, [&](int64_t, int64_t channel, int64_t at,
+                                                                      const ChannelBlock& block) {
       channelNormalize(block, {channels.mean + channel, channels.scale + channel, channels.bias + channel},
                        o.x.f32() + at, o.added ? o.residual.f32() + at : nullptr, o.relu, o.y.f32() + at);
     });
@@ -166,7 +167,7 @@ Kernel normGradient(const Operands& operands) {
       return ChannelNorm{channels.mean + channel, channels.scale + channel, channels.bias + channel};
     };
     const Passing passing = o.added ? Passing::output : o.relu ? Passing::normal : Passing::all;
-    blocks.forEach(false, [&](int64_t part, int64_t channel, int64_t at, const ChannelBlock& block) {
+    blocks.forEach(Order::forwards, [&](int64_t part, int64_t channel, int64_t at, const ChannelBlock& block) {
       float* sums = partials.f32() + part * 2 * o.channels + channel;
       channelGradientSums(block, normAt(channel), passing, o.dy.f32() + at, o.x.f32() + at,
                           o.added ? o.y.f32() + at : nullptr, o.added ? o.dresidual.f32() + at : nullptr, sums,
@@ -176,7 +177,7 @@ Kernel normGradient(const Operands& operands) {
     addGradientSums(o, blocks, partials.f32(), slope, offset);
     // With a residual, what the ReLU has let through is its gradient, written already.
     const float* source = o.added ? o.dresidual.f32() : o.dy.f32();
-    blocks.forEach(true, [&](int64_t, int64_t channel, int64_t at, const ChannelBlock& block) {
+    blocks.forEach(Order::backwards, [&](int64_t, int64_t channel, int64_t at, const ChannelBlock& block) {
       channelGradient(block, normAt(channel), o.added ? Passing::all : passing, source + at, o.x.f32() + at,
                       slope + channel, offset + channel, o.dx.f32() + at);
     });

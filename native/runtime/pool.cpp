@@ -1,5 +1,6 @@
 #include "runtime/pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #ifdef _OPENMP
@@ -14,7 +15,7 @@ namespace autoprog {
 
 namespace {
 
-constexpr uint32_t kClosed = 0xffffffff;
+constexpr int64_t kMostBundles = 0xffff;
 // Loops follow each other within microseconds during a step: helpers look out for the next one for some 50 of them
 // before they sleep.
 constexpr int kSpins = 2000;
@@ -30,9 +31,11 @@ void relax() {
 #endif
 }
 
-uint32_t numberOf(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
-uint32_t partOf(uint64_t ticket) { return static_cast<uint32_t>(ticket); }
-uint64_t ticketOf(uint32_t number, uint32_t part) { return (uint64_t{number} << 32) | part; }
+uint64_t stretch(uint32_t number, int64_t first, int64_t end) {
+  return (uint64_t{number} << 32) | static_cast<uint64_t>(first << 16) | static_cast<uint64_t>(end);
+}
+int64_t firstOf(uint64_t left) { return static_cast<int64_t>(left >> 16 & 0xffff); }
+int64_t endOf(uint64_t left) { return static_cast<int64_t>(left & 0xffff); }
 
 // oneDNN's own loops would open an OpenMP team in each of our threads.
 void keepOpenMPAlone() {
@@ -50,7 +53,7 @@ Pool*& Pool::current() {
 
 int Pool::threadIndex() { return index; }
 
-Pool::Pool(int threads) : ticket_(ticketOf(0, kClosed)) {
+Pool::Pool(int threads) : threads_(threads), shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))) {
   keepOpenMPAlone();
   for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { help(i); });
 }
@@ -62,23 +65,27 @@ Pool::~Pool() {
   for (auto& helper : helpers_) helper.join();
 }
 
-void Pool::run(int64_t parts, void (*call)(const void*, int64_t), const void* context) {
-  if (parts <= 0) return;
-  if (parts == 1 || helpers_.empty() || inside || parts >= kClosed) {
-    for (int64_t part = 0; part < parts; part++) call(context, part);
+void Pool::run(int64_t parts, Order order, void (*call)(const void*, int64_t), const void* context) {
+  if (parts <= 1 || threads_ == 1 || inside) {
+    runParts(0, parts, order, call, context);
     return;
   }
-  // Between loops the ticket is closed, so nobody reads these while they change.
-  parts_.store(static_cast<uint32_t>(parts), std::memory_order_relaxed);
+  const int64_t bundle = (parts + kMostBundles - 1) / kMostBundles, bundles = (parts + bundle - 1) / bundle;
+  parts_.store(parts, std::memory_order_relaxed);
+  bundle_.store(bundle, std::memory_order_relaxed);
+  order_.store(order, std::memory_order_relaxed);
   call_.store(call, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
-  unfinished_.store(parts, std::memory_order_relaxed);
-  ticket_.store(ticketOf(numberOf(ticket_.load(std::memory_order_relaxed)) + 1, 0), std::memory_order_release);
+  unfinished_.store(bundles, std::memory_order_relaxed);
+  number_++;
+  for (int64_t thread = 0; thread < threads_; thread++)
+    shares_[static_cast<size_t>(thread)].left.store(
+        stretch(number_, bundles * thread / threads_, bundles * (thread + 1) / threads_), std::memory_order_release);
   loops_.fetch_add(1, std::memory_order_release);
   loops_.notify_all();
 
   inside = true;
-  while (takePart()) continue;
+  takeAll();
   inside = false;
   for (int spin = 0; unfinished_.load(std::memory_order_acquire) > 0; spin++) {
     if (spin < kSpins)
@@ -86,27 +93,46 @@ void Pool::run(int64_t parts, void (*call)(const void*, int64_t), const void* co
     else
       std::this_thread::yield();  // a helper with a part was put to sleep: let it have this core
   }
-  ticket_.store(ticketOf(numberOf(ticket_.load(std::memory_order_relaxed)), kClosed), std::memory_order_release);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-bool Pool::takePart() {
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+void Pool::runParts(int64_t first, int64_t end, Order order, void (*call)(const void*, int64_t), const void* context) {
+  if (order == Order::forwards)
+    for (int64_t part = first; part < end; part++) call(context, part);
+  else
+    for (int64_t part = end - 1; part >= first; part--) call(context, part);
+}
+
+// Takes bundles until none of the loop is left. No other loop begins before what was taken is said to be done.
+void Pool::takeAll() {
+  int64_t taken = 0;
+  for (int i = 0; i < threads_; i++) {
+    Share& share = shares_[static_cast<size_t>((index + i) % threads_)];
+    while (takeFrom(share, i == 0)) taken++;
+  }
+  if (taken > 0) unfinished_.fetch_sub(taken, std::memory_order_acq_rel);
+}
+
+bool Pool::takeFrom(Share& share, bool own) {
+  uint64_t left = share.left.load(std::memory_order_acquire);
   for (;;) {
-    const uint32_t part = partOf(ticket);
-    if (part == kClosed || part >= parts_.load(std::memory_order_relaxed)) return false;
+    const int64_t first = firstOf(left), end = endOf(left);
+    if (first == end) return false;
+    const Order order = order_.load(std::memory_order_relaxed);
     const auto call = call_.load(std::memory_order_relaxed);
     const void* context = context_.load(std::memory_order_relaxed);
+    const int64_t parts = parts_.load(std::memory_order_relaxed), bundle = bundle_.load(std::memory_order_relaxed);
+    const bool front = own == (order == Order::forwards);
+    const uint64_t rest = front ? left + (1 << 16) : left - 1;
     // Success means that the loop is still the one whose call was read.
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
-      continue;
+    if (!share.left.compare_exchange_weak(left, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    const int64_t begin = (front ? first : end - 1) * bundle;
     try {
-      call(context, part);
+      runParts(begin, std::min(parts, begin + bundle), order, call, context);
     } catch (...) {
       const std::lock_guard lock(failing_);
       if (!failure_) failure_ = std::current_exception();
     }
-    unfinished_.fetch_sub(1, std::memory_order_acq_rel);
     return true;
   }
 }
@@ -117,7 +143,7 @@ void Pool::help(int helperIndex) {
   keepOpenMPAlone();
   while (!stopping_.load(std::memory_order_relaxed)) {
     const uint32_t seen = loops_.load(std::memory_order_acquire);
-    while (takePart()) continue;
+    takeAll();
     bool changed = false;
     for (int spin = 0; spin < kSpins && !changed; spin++) {
       relax();

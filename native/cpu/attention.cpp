@@ -155,10 +155,10 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 
-#include <memory>
+#include <algorithm>
 
+#include "cpu/lots.h"
 #include "cpu/operations.h"
-#include "cpu/parallel.h"
 #include "ops/attention.h"
 
 namespace autoprog::cpu {
@@ -176,7 +176,7 @@ struct Heads : AttentionOperands {
   int64_t scratch(bool gradient) const {
     return (gradient ? 2 : 1) * (size() + kQueries) * HWY_DYNAMIC_DISPATCH(paddedTo)(keys);
   }
-  int64_t perPart() const { return rowsPerPart(queries * keys); }
+  int64_t perPart() const { return rowsPerPart(std::max(queries * keys, (queries + keys) * size())); }
 
   Rows<float> query(const View& view, int64_t image, int64_t head) const {
     return {view.f32() + image * queries * queryStride() + head * size(), queryStride()};
@@ -200,18 +200,14 @@ struct Heads : AttentionOperands {
   static Rows<const float> constant(Rows<float> rows) { return {rows.data, rows.stride}; }
 };
 
-std::shared_ptr<std::vector<float>> scratchFor(const Heads& heads, bool gradient) {
-  return std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * heads.scratch(gradient)));
-}
-
 template <bool packed>
 Kernel forward(const Operands& operands) {
   const Heads checked(operands, packed, false);
-  return [o = checked, scratch = scratchFor(checked, false)] {
+  return [o = checked, scratch = takeLotPerThread(*operands.scratch, checked.scratch(false))] {
     parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
       const int64_t image = i / o.heads, index = i % o.heads;
       HWY_DYNAMIC_DISPATCH(attend)
-      (o.head(image, index), o.output(o.y, image, index), scratch->data() + threadIndex() * o.scratch(false));
+      (o.head(image, index), o.output(o.y, image, index), lotOfThread(scratch));
     });
   };
 }
@@ -219,13 +215,13 @@ Kernel forward(const Operands& operands) {
 template <bool packed>
 Kernel backward(const Operands& operands) {
   const Heads checked(operands, packed, true);
-  return [o = checked, scratch = scratchFor(checked, true)] {
+  return [o = checked, scratch = takeLotPerThread(*operands.scratch, checked.scratch(true))] {
     parallelFor(o.batch * o.heads, o.perPart(), [&](int64_t i) {
       const int64_t image = i / o.heads, index = i % o.heads;
       HWY_DYNAMIC_DISPATCH(attendGradient)
       (o.head(image, index), Heads::constant(o.output(o.y, image, index)),
        Heads::constant(o.output(o.dy, image, index)), o.query(o.dq, image, index), o.keyOrValue(o.dkv, image, index, 0),
-       o.keyOrValue(o.dkv, image, index, 1), scratch->data() + threadIndex() * o.scratch(true));
+       o.keyOrValue(o.dkv, image, index, 1), lotOfThread(scratch));
     });
   };
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <tuple>
 
+#include "cpu/lots.h"
 #include "cpu/onednn-runner.h"
 
 namespace autoprog::cpu::onednn {
@@ -151,7 +152,7 @@ class Reordering {
 
 View takeFloats(const Operands& operands, int64_t count, const memory::desc& description) {
   const auto floats = static_cast<int64_t>(description.get_size() / sizeof(float));
-  return operands.scratch->take(Type::f32, {count, (floats + 15) / 16 * 16});
+  return takeLots(*operands.scratch, count, floats);
 }
 
 // How many images a primitive takes: so many that each thread gets a part of the batch, and that all parts are equal.

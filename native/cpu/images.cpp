@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "cpu/lots.h"
 #include "cpu/operations.h"
-#include "cpu/parallel.h"
 
 namespace autoprog::cpu {
 
@@ -24,7 +24,7 @@ struct Plan : ImagesOperands {
 
   bool resizes() const { return height != outHeight || width != outWidth; }
 
-  size_t scratch() const { return static_cast<size_t>((height + outHeight) * width * channels); }
+  int64_t scratch() const { return (height + outHeight) * width * channels; }
 
   // window (height, width, channels) = the crop of one image.
   void crop(const uint8_t* image, int64_t top, int64_t left, bool flip, float* window) const {
@@ -67,13 +67,13 @@ struct Plan : ImagesOperands {
 
 Kernel normalizeImages(const Operands& operands) {
   const auto plan = std::make_shared<Plan>(operands);
-  const auto scratch = std::make_shared<std::vector<float>>(plan->scratch() * static_cast<size_t>(threadCount()));
+  const View scratch = takeLotPerThread(*operands.scratch, plan->resizes() ? plan->scratch() : 0);
   return [=] {
     const int64_t in = plan->height * plan->width * plan->channels;
     const int64_t size = plan->outHeight * plan->outWidth * plan->channels;
     parallelFor(plan->batch, 1, [&](int64_t i) {
       float* target = plan->y.f32() + i * size;
-      float* window = plan->resizes() ? scratch->data() + static_cast<size_t>(threadIndex()) * plan->scratch() : target;
+      float* window = plan->resizes() ? lotOfThread(scratch) : target;
       const int32_t* crop = plan->crops.i32() + 3 * i;
       plan->crop(plan->images.u8() + i * in, int64_t{crop[0]} - plan->pad, int64_t{crop[1]} - plan->pad, crop[2] != 0,
                  window);

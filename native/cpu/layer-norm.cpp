@@ -3,10 +3,9 @@
 #include "ops/layer-norm.h"
 
 #include <algorithm>
-#include <memory>
 
+#include "cpu/lots.h"
 #include "cpu/operations.h"
-#include "cpu/parallel.h"
 #include "cpu/rows.h"
 
 namespace autoprog::cpu {
@@ -27,25 +26,26 @@ Kernel norm(const Operands& operands) {
 // Sums of the gradients of gamma and beta by part of the rows, added up in the order of the parts.
 struct Partials {
   int64_t rows, n, rowsInPart;
-  std::shared_ptr<std::vector<float>> values;
+  View lots;
 
-  Partials(int64_t rows, int64_t n)
+  Partials(Scratch& scratch, int64_t rows, int64_t n)
       : rows(rows),
         n(n),
-        rowsInPart(2 * rowsPerPart(n)),
-        values(std::make_shared<std::vector<float>>(static_cast<size_t>((rows / rowsInPart + 1) * 2 * n))) {}
+        rowsInPart(rowsPerPart(n)),
+        lots(takeLots(scratch, (rows + rowsInPart - 1) / rowsInPart, 2 * n)) {}
 
   // Calls body(row, sum of dgamma, sum of dbeta) for all rows, then adds the sums to dgamma and dbeta.
   template <typename Body>
   void forRows(float* dgamma, float* dbeta, Body body) const {
-    std::fill(values->begin(), values->end(), 0.0f);
     parallelRanges(rows, rowsInPart, [&](int64_t begin, int64_t end) {
-      float* sums = values->data() + begin / rowsInPart * 2 * n;
+      float* sums = lots.f32() + begin / rowsInPart * lots.last();
+      std::fill_n(sums, 2 * n, 0.0f);
       for (int64_t row = begin; row < end; row++) body(row, sums, sums + n);
     });
-    for (int64_t part = 0; part * rowsInPart < rows; part++) {
-      accumulate(values->data() + part * 2 * n, dgamma, n);
-      accumulate(values->data() + part * 2 * n + n, dbeta, n);
+    for (int64_t part = 0; part < lots.rows(); part++) {
+      const float* sums = lots.f32() + part * lots.last();
+      accumulate(sums, dgamma, n);
+      accumulate(sums + n, dbeta, n);
     }
   }
 };
@@ -53,7 +53,7 @@ struct Partials {
 template <bool residual>
 Kernel normGradient(const Operands& operands) {
   const NormGradientOperands checked(operands, residual);
-  return [o = checked, partials = Partials(checked.rows, checked.n)] {
+  return [o = checked, partials = Partials(*operands.scratch, checked.rows, checked.n)] {
     partials.forRows(o.dgamma.f32(), o.dbeta.f32(), [&](int64_t row, float* gammaSum, float* betaSum) {
       const int64_t at = row * o.n;
       const float* dsum = residual ? o.dsum.f32() + at : nullptr;

@@ -231,10 +231,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 
 #include <algorithm>
-#include <memory>
 
+#include "cpu/lots.h"
 #include "cpu/operations.h"
-#include "cpu/parallel.h"
 #include "ops/outlook-attention.h"
 
 namespace autoprog::cpu {
@@ -247,13 +246,12 @@ namespace {
 
 // Shares the bands of all images among the threads.
 struct Bands : OutlookAttentionOperands {
-  int64_t scratchSize;
-  std::shared_ptr<std::vector<float>> scratch;
+  View scratch;
 
   Bands(const Operands& operands, bool gradient)
       : OutlookAttentionOperands(operands, gradient),
-        scratchSize((gradient ? 3 : 2) * area() * channels + area() * HWY_DYNAMIC_DISPATCH(paddedWindow)(area())),
-        scratch(std::make_shared<std::vector<float>>(static_cast<size_t>(threadCount() * scratchSize))) {}
+        scratch(takeLotPerThread(*operands.scratch, (gradient ? 3 : 2) * area() * channels +
+                                                        area() * HWY_DYNAMIC_DISPATCH(paddedWindow)(area()))) {}
 
   // Calls body(shape, band, first value of the image's maps, of its matrices, scratch).
   template <typename Body>
@@ -263,7 +261,7 @@ struct Bands : OutlookAttentionOperands {
     parallelFor(batch * bands, 1, [&](int64_t i) {
       const int64_t image = i / bands, begin = i % bands * size;
       body(shape, Band{begin, std::min(height, begin + size)}, image * height * width * channels,
-           image * rows * columns * heads * area() * area(), scratch->data() + threadIndex() * scratchSize);
+           image * rows * columns * heads * area() * area(), lotOfThread(scratch));
     });
   }
 };

@@ -155,10 +155,14 @@ View takeFloats(const Operands& operands, int64_t count, const memory::desc& des
   return takeLots(*operands.scratch, count, floats);
 }
 
-// How many images a primitive takes: so many that each thread gets a part of the batch, and that all parts are equal.
-int64_t imagesOfPart(int64_t batch) {
-  int64_t images = std::max<int64_t>(1, batch / threadCount());
-  while (batch % images != 0) images--;
+// How many images a primitive takes: all parts are equal, each thread gets some, and those of a held-up one can be
+// taken over, as long as a part has enough positions to be worth bringing the weights near.
+int64_t imagesOfPart(const ConvolutionSizes& s) {
+  constexpr int64_t kParts = 4, kPositions = 2048;
+  const int64_t share = std::max<int64_t>(1, s.batch / threadCount());
+  const int64_t worth = (kPositions + s.rows * s.columns - 1) / (s.rows * s.columns);
+  int64_t images = std::min(share, std::max(worth, (share + kParts - 1) / kParts));
+  while (s.batch % images != 0) images--;
   return images;
 }
 
@@ -177,7 +181,7 @@ Kernel attempt(Make make) {
 Kernel convolve(const Operands& operands, const ConvolutionOperands& o) {
   return attempt([&]() -> Kernel {
     const ConvolutionSizes s = o.sizes;
-    const int64_t images = imagesOfPart(s.batch);
+    const int64_t images = imagesOfPart(s);
     const Description description(s, images, o.biased);
     const auto chosen = description.forward();
     if (isSlow(chosen.impl_info_str())) return nullptr;
@@ -206,7 +210,7 @@ Kernel convolve(const Operands& operands, const ConvolutionOperands& o) {
 Kernel gradientInput(const Operands& operands, const ConvolutionGradientInputOperands& o) {
   return attempt([&]() -> Kernel {
     const ConvolutionSizes s = o.sizes;
-    const int64_t images = imagesOfPart(s.batch);
+    const int64_t images = imagesOfPart(s);
     const Description description(s, images, false);
     const auto chosen = description.gradientInput();
     if (isSlow(chosen.impl_info_str())) return nullptr;
@@ -231,7 +235,7 @@ Kernel gradientInput(const Operands& operands, const ConvolutionGradientInputOpe
 Kernel gradientWeight(const Operands& operands, const ConvolutionGradientWeightOperands& o) {
   return attempt([&]() -> Kernel {
     const ConvolutionSizes s = o.sizes;
-    const int64_t images = imagesOfPart(s.batch), parts = s.batch / images;
+    const int64_t images = imagesOfPart(s), parts = s.batch / images;
     const Description description(s, images, false);
     const auto chosen = description.gradientWeight();
     if (isSlow(chosen.impl_info_str())) return nullptr;

@@ -2,7 +2,7 @@
 import { basename, extname } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { parse } from 'yaml'
-import { type Config, loadConfig, type Override, withScheme } from '../training/config.js'
+import { type Config, loadConfig, type Override } from '../training/config.js'
 import { parseNumber } from './command.js'
 import { findRecipe } from './package.js'
 
@@ -56,9 +56,11 @@ export function loadRecipe(file: string, options: RecipeOptions): { name: string
     const value = options[flag as keyof typeof keys]
     return value === undefined ? [] : [{ path: key, value }]
   })
-  const config = loadConfig({ file: path, overrides: [...flags, ...(options.set ?? [])] })
-  const name = basename(path, extname(path))
-  return { name, config: options.schedule === undefined ? config : withScheme(config, options.schedule) }
+  const overrides = [...flags, ...(options.set ?? [])]
+  return {
+    name: basename(path, extname(path)),
+    config: loadConfig({ file: path, overrides, scheme: options.schedule }),
+  }
 }
 
 export function addOverride(text: string, previous: Override[] = []): Override[] {

@@ -21,18 +21,23 @@ export function resolveConfig(input: unknown): Config {
   return accept(input, () => '')
 }
 
-/** Reads a recipe from a YAML file, applies the overrides in order and checks the whole. Throws CONFIG. */
-export function loadConfig(options: { file?: string; overrides?: readonly Override[] }): Config {
-  const { file, overrides = [] } = options
+/** Reads a recipe from a YAML file, applies the overrides in order, then the scheme, and checks the whole. Throws CONFIG. */
+export function loadConfig(options: {
+  file?: string
+  overrides?: readonly Override[]
+  scheme?: Schedule['kind'] | undefined
+}): Config {
+  const { file, overrides = [], scheme } = options
   const lineCounter = new LineCounter()
   const document = parseDocument(file === undefined ? '{}' : read(file), { lineCounter })
   const failure = document.errors[0]
   if (failure !== undefined) throw new AutoprogError('CONFIG', `${file} is not YAML: ${failure.message.trimEnd()}`)
   for (const override of overrides) apply(document, override)
-  return accept(document.toJS() ?? {}, (path) => {
+  const place = (path: Problem['path']) => {
     const offset = offsetOf(document, path)
     return offset === undefined ? '' : `${file}, line ${lineCounter.linePos(offset).line}: `
-  })
+  }
+  return accept(document.toJS() ?? {}, place, scheme)
 }
 
 /** The recipe as YAML, as `config.yaml` in a run folder holds it; `loadConfig` reads it back unchanged. */
@@ -42,10 +47,14 @@ export function configToYaml(config: Config): string {
 
 /** The same recipe under another scheme; stage lengths that do not fit its number of stages give way to the scheme's own. */
 export function withScheme(config: Config, kind: Schedule['kind']): Config {
+  return accept(config, () => '', kind)
+}
+
+function underScheme(config: Config, kind: Schedule['kind']): Config {
   const schedule = { ...config.schedule, kind }
   if (kind === 'fixed') schedule.stages = schedule.subnetworks?.length ?? schedule.stages
   if (schedule.lengths?.length !== stageCount(schedule)) schedule.lengths = null
-  return resolveConfig({ ...config, schedule })
+  return { ...config, schedule }
 }
 
 function read(file: string): string {
@@ -66,12 +75,14 @@ function apply(document: Document, { path, value }: Override): void {
   }
 }
 
-function accept(input: unknown, place: (path: Problem['path']) => string): Config {
+function accept(input: unknown, place: (path: Problem['path']) => string, scheme?: Schedule['kind']): Config {
   const parsed = configSchema.safeParse(input)
-  const problems = parsed.success
-    ? contradictions(parsed.data)
-    : parsed.error.issues.flatMap((issue) => toProblems(issue, input, []))
-  if (parsed.success && problems.length === 0) return parsed.data
+  const config = parsed.success && scheme !== undefined ? underScheme(parsed.data, scheme) : parsed.data
+  const problems =
+    config === undefined
+      ? parsed.error!.issues.flatMap((issue) => toProblems(issue, input, []))
+      : contradictions(config)
+  if (config !== undefined && problems.length === 0) return config
   const [first] = problems
   if (problems.length === 1 && first !== undefined) {
     const options = first.hint === undefined ? {} : { hint: first.hint }

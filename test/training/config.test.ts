@@ -415,3 +415,12 @@ test('the recipes of the package are valid', () => {
   assert.ok(recipes.includes('fashion-mnist.yaml'))
   for (const name of recipes) assert.doesNotThrow(() => loadConfig({ file: join('recipes', name) }), name)
 })
+
+test('a recipe is checked under the scheme asked for, not under the one that it names', () => {
+  const recipe = { ...minimal, epochs: 16, search: { epochs: 2 }, learningRate: { warmupEpochs: 1 } }
+  const written = file('short.yaml', configToYaml(resolveConfig(recipe)))
+  const overrides = [{ path: 'epochs', value: 1 }]
+  assert.throws(() => loadConfig({ file: written, overrides }), { code: 'CONFIG', message: /search\.epochs/ })
+  const { epochs, schedule } = loadConfig({ file: written, overrides, scheme: 'original' })
+  assert.deepEqual([epochs, schedule.kind], [1, 'original'])
+})

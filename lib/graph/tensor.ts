@@ -10,16 +10,9 @@ export type Shape = readonly number[]
  * element, at the same offset in each (`steps`: one i32 per parameter; `low`: the weights in reduced precision, written
  * anew by each program that reads them; `scaling`: the loss scale and what it depends on).
  */
-export type Arena =
-  | 'activations'
-  | 'weights'
-  | 'gradients'
-  | 'moment1'
-  | 'moment2'
-  | 'steps'
-  | 'low'
-  | 'scaling'
-  | `ema${number}`
+export type Arena = ParameterArena | 'activations' | 'steps' | 'low' | 'scaling'
+/** Those with an f32 for every parameter element. */
+export type ParameterArena = 'weights' | 'gradients' | 'moment1' | 'moment2' | `ema${number}`
 
 export interface Tensor {
   readonly id: number

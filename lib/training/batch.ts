@@ -130,7 +130,7 @@ export function prepare(
     mix,
     tokenTargets,
     mode: kind === 'forward' ? checkMode(options.mode) : 'train',
-    weights: checkWeights(options.weights, settings),
+    weights: checkWeights(options.weights, settings.averages),
     imageGradient: options.imageGradient ?? false,
     positions: kind === 'forward' && (options.positions ?? false),
   }
@@ -338,7 +338,8 @@ export function cachedMicroBatch(batch: number): number {
   return microBatches(batch).findLast((size) => size <= 16) ?? batch
 }
 
-function checkWeights(weights: WeightsName = 'model', { averages }: Settings): 'weights' | `ema${number}` {
+/** The arena of a copy of the parameters. Throws CONFIG for an average that the session does not keep. */
+export function checkWeights(weights: WeightsName = 'model', averages: readonly number[]): 'weights' | `ema${number}` {
   if (weights === 'model') return 'weights'
   const index = /^ema(\d+)$/.exec(weights)?.[1]
   if (index === undefined || Number(index) >= averages.length)

@@ -1,11 +1,11 @@
-import { AutoprogError, expected } from '../errors.js'
+import { AutoprogError } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { initialValues, layoutOf } from '../models/parameters.js'
 import { matchWeights, readTensors, writeTensors } from '../models/weights.js'
 import type { Device, ProgramHandle, TypedArray, Values } from '../native.js'
 import { addon, native } from '../native.js'
 import type { BatchOptions, ForwardOptions, GradientOptions, StepOptions, WeightsName } from './batch.js'
-import { microBatches, prepare } from './batch.js'
+import { checkWeights, microBatches, prepare } from './batch.js'
 import type { GrowOptions, LayerSource, SessionState } from './grow.js'
 import { growParameters } from './grow.js'
 import type { ProgramRequest } from './programs.js'
@@ -126,15 +126,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     const compiled = await program(request)
     return native(() => addon().runProgram(compiled, values))
   }
-  const parameters = async (weights: WeightsName = 'model') => {
+  const parameters = async (weights?: WeightsName) => {
     check()
-    const index = /^ema(\d+)$/.exec(weights)?.[1]
-    if (weights !== 'model' && (index === undefined || Number(index) >= averages.length))
-      throw new AutoprogError(
-        'CONFIG',
-        expected(`model or one of ${averages.length} averages (ema0, …)`, 'weights', weights),
-      )
-    return store.read(weights === 'model' ? 'weights' : weights)
+    return store.read(checkWeights(weights, averages))
   }
   const state = async () => {
     check()

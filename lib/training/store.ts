@@ -1,7 +1,7 @@
 /** The parameters of a network on a device, with what training keeps beside them: moments, averages, step counts, loss scale. */
 import { AutoprogError, expected } from '../errors.js'
 import { arenaIndex } from '../graph/compile.js'
-import type { Arena } from '../graph/tensor.js'
+import type { Arena, ParameterArena } from '../graph/tensor.js'
 import type { Layout } from '../models/parameters.js'
 import type { Device, SessionHandle, TypedArray } from '../native.js'
 import { addon, native } from '../native.js'
@@ -12,7 +12,7 @@ export interface ParameterStore {
   readonly handle: SessionHandle
   readonly layout: Layout
   /** One copy of the parameters, or what belongs to each of them, by their names. */
-  read(arena: Arena): Promise<Map<string, Float32Array>>
+  read(arena: ParameterArena): Promise<Map<string, Float32Array>>
   /** Sets the weights and all their averages; the optimizer and the loss scale begin anew. Throws SHAPE for a wrong length. */
   reset(weights: ReadonlyMap<string, Float32Array>): Promise<void>
   state(): Promise<SessionState>
@@ -33,13 +33,14 @@ export async function openStore(
     native(() => addon().writeArena(handle, arenaIndex(arena), 0, values))
   const readRaw = (arena: Arena, type: 'f32' | 'i32', count: number) =>
     native(() => addon().readArena(handle, arenaIndex(arena), 0, type, count))
-  const read = async (arena: Arena) => unpack(layout, (await readRaw(arena, 'f32', layout.size)) as Float32Array)
+  const read = async (arena: ParameterArena) =>
+    unpack(layout, (await readRaw(arena, 'f32', layout.size)) as Float32Array)
   /** What is kept of every parameter, in as many values as it has. */
-  const copies: readonly Arena[] = [
+  const copies: readonly ParameterArena[] = [
     'weights',
     'moment1',
     'moment2',
-    ...averages.map((_, index): Arena => `ema${index}`),
+    ...averages.map((_, index): ParameterArena => `ema${index}`),
   ]
   return {
     handle,

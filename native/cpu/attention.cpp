@@ -75,7 +75,7 @@ HWY_INLINE float largest(const float* x, int64_t n) {
 
 int64_t paddedTo(int64_t n) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(Floats()));
-  return (n + lanes - 1) / lanes * lanes;
+  return roundUp(n, lanes);
 }
 
 // out (queries, size) = softmax(scale q k^T) v. scratch: (size + kQueries) * padded keys.

@@ -24,11 +24,11 @@ struct Blocks {
 
   Blocks(int64_t rows, int64_t channels) : rows(rows), channels(channels) {
     constexpr int64_t kValues = 32 * 1024, kChannels = 2048, kRows = 512, kVector = 16;
-    across = (channels + kChannels - 1) / kChannels;
-    width = ((channels + across - 1) / across + kVector - 1) / kVector * kVector;
-    across = (channels + width - 1) / width;
+    across = divideUp(channels, kChannels);
+    width = roundUp(divideUp(channels, across), kVector);
+    across = divideUp(channels, width);
     height = std::clamp<int64_t>(kValues / width, 32, kRows);
-    down = (rows + height - 1) / height;
+    down = divideUp(rows, height);
   }
 
   int64_t rowsIn(int64_t part) const { return std::min(height, rows - part * height); }

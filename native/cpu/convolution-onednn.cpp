@@ -158,10 +158,10 @@ View takeFloats(const Operands& operands, int64_t count, const memory::desc& des
 // How many images a primitive takes: all parts are equal, each thread gets some, and those of a held-up one can be
 // taken over, as long as a part has enough positions to be worth bringing the weights near.
 int64_t imagesOfPart(const ConvolutionSizes& s) {
-  constexpr int64_t kParts = 4, kPositions = 2048;
+  constexpr int64_t kPartsPerThread = 4, kPositions = 2048;
   const int64_t share = std::max<int64_t>(1, s.batch / threadCount());
-  const int64_t worth = (kPositions + s.rows * s.columns - 1) / (s.rows * s.columns);
-  int64_t images = std::min(share, std::max(worth, (share + kParts - 1) / kParts));
+  const int64_t worth = divideUp(kPositions, s.rows * s.columns);
+  int64_t images = std::min(share, std::max(worth, divideUp(share, kPartsPerThread)));
   while (s.batch % images != 0) images--;
   return images;
 }

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "runtime/divide.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace autoprog::cpu::HWY_NAMESPACE {
 
@@ -118,7 +120,7 @@ HWY_INLINE void multiply(int64_t m, int64_t n, int64_t k, Strided a, const float
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t j = 0; j < n; j += kTileVectors * lanes) {
     const int64_t width = HWY_MIN(n - j, kTileVectors * lanes);
-    const int64_t vectors = (width + lanes - 1) / lanes;
+    const int64_t vectors = divideUp(width, lanes);
     const size_t tail = static_cast<size_t>(width % lanes);
     if (tail == 0)
       columnsOf<false>(vectors, m, k, a, b + j, ldb, accumulate, c + j, ldc, tail);

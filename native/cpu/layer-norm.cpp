@@ -29,10 +29,7 @@ struct Partials {
   View lots;
 
   Partials(Scratch& scratch, int64_t rows, int64_t n)
-      : rows(rows),
-        n(n),
-        rowsInPart(rowsPerPart(n)),
-        lots(takeLots(scratch, (rows + rowsInPart - 1) / rowsInPart, 2 * n)) {}
+      : rows(rows), n(n), rowsInPart(rowsPerPart(n)), lots(takeLots(scratch, divideUp(rows, rowsInPart), 2 * n)) {}
 
   // Calls body(row, sum of dgamma, sum of dbeta) for all rows, then adds the sums to dgamma and dbeta.
   template <typename Body>

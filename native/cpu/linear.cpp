@@ -19,8 +19,6 @@ constexpr int64_t kGrainProducts = 512 * 1024;
 // Parts that leave no thread waiting for long; short products have fewer.
 constexpr int64_t kParts = 8;
 
-int64_t divideUp(int64_t count, int64_t by) { return (count + by - 1) / by; }
-
 // Rows of a part: what the cache holds or, where that makes too few parts to share, fewer; all parts about alike.
 int64_t blockRows(int64_t rows, int64_t in, int64_t out, int64_t floatsPerRow) {
   const int64_t cached = std::max<int64_t>(48, kCachedFloats / std::max<int64_t>(1, floatsPerRow));

@@ -9,7 +9,7 @@ namespace autoprog::cpu {
 // of cache lines of its own, or the processor would carry the line between two lots from core to core.
 inline View takeLots(Scratch& scratch, int64_t count, int64_t floats) {
   constexpr int64_t kLines = 32;
-  return scratch.take(Type::f32, {count, (floats + kLines - 1) / kLines * kLines});
+  return scratch.take(Type::f32, {count, roundUp(floats, kLines)});
 }
 
 inline View takeLotPerThread(Scratch& scratch, int64_t floats) { return takeLots(scratch, threadCount(), floats); }

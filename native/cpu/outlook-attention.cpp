@@ -183,7 +183,7 @@ HWY_INLINE void softmaxGradient(const float* HWY_RESTRICT probabilities, const f
 
 int64_t paddedWindow(int64_t area) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(Floats()));
-  return (area + lanes - 1) / lanes * lanes;
+  return roundUp(area, lanes);
 }
 
 // out = fold(softmax(scale scores) unfold(values)) within a band. scratch: 2 area * channels + area * padded.
@@ -257,7 +257,7 @@ struct Bands : OutlookAttentionOperands {
   template <typename Body>
   void forEach(Body body) const {
     const Outlook shape{height, width, channels, rows, columns, heads, kernel, stride, padding, scale()};
-    const int64_t size = std::min(height, rowsPerPart(width * channels)), bands = (height + size - 1) / size;
+    const int64_t size = std::min(height, rowsPerPart(width * channels)), bands = divideUp(height, size);
     parallelFor(batch * bands, 1, [&](int64_t i) {
       const int64_t image = i / bands, begin = i % bands * size;
       body(shape, Band{begin, std::min(height, begin + size)}, image * height * width * channels,

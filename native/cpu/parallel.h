@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "runtime/divide.h"
 #include "runtime/pool.h"
 
 namespace autoprog::cpu {
@@ -30,7 +31,7 @@ void parallelRanges(int64_t count, int64_t grain, const Body& body, Order order 
     const auto& at = *static_cast<const Loop*>(context);
     at.body(part * at.grain, std::min(at.count, (part + 1) * at.grain));
   };
-  const int64_t parts = (count + grain - 1) / grain;
+  const int64_t parts = divideUp(count, grain);
   if (Pool* pool = Pool::current())
     pool->run(parts, order, call, &loop);
   else

@@ -160,7 +160,7 @@ cublasLtMatmulAlgo_t CublasLt::fastest(const Plan& plan, const Product& product,
   for (View* view : views) {
     view->arena = &memory;
     view->offset = bytes;
-    bytes += (view->bytes() + 255) / 256 * 256;
+    bytes += alignedBytes(view->bytes());
   }
   memory.allocate(bytes);
   cuda::check(cudaMemsetAsync(memory.base(), 0, bytes, engine_.stream()), "cudaMemsetAsync");

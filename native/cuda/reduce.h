@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/launch.h"
+#include "runtime/divide.h"
 
 namespace autoprog::cuda {
 
@@ -37,6 +38,6 @@ __device__ __forceinline__ T blockSum(T value, T* shared) {
 }
 
 // How many blocks of `size` cover `count`.
-inline unsigned blocksFor(int64_t count, int64_t size) { return static_cast<unsigned>((count + size - 1) / size); }
+inline unsigned blocksFor(int64_t count, int64_t size) { return static_cast<unsigned>(divideUp(count, size)); }
 
 }  // namespace autoprog::cuda

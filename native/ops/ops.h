@@ -60,7 +60,7 @@ class Scratch {
   // A tensor for the op being prepared.
   View take(Type type, std::vector<int64_t> shape) {
     View view{&arena_, used_, type, std::move(shape)};
-    used_ += (view.bytes() + 255) / 256 * 256;
+    used_ += alignedBytes(view.bytes());
     largest_ = std::max(largest_, used_);
     return view;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/ops.h"
+#include "runtime/divide.h"
 
 // Checked operands of pooling over images (B, H, W, C), and of its gradients.
 namespace autoprog {
@@ -83,7 +84,7 @@ struct AveragePoolOperands : PoolOperands {
     place(operands, gradient);
     const auto axis = [&](int64_t extent) {
       const int64_t size = global ? extent : std::min(extent, operands.attributes.integer("size", 1));
-      return WindowAxis{extent, (extent + size - 1) / size, size, size, 0};
+      return WindowAxis{extent, divideUp(extent, size), size, size, 0};
     };
     down = axis(x.shape[1]), across = axis(x.shape[2]);
     expectSizes();

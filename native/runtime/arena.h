@@ -4,6 +4,9 @@
 
 namespace autoprog {
 
+// Bytes that a tensor takes up in a block: the next one begins where every kind of load and copy may begin.
+constexpr size_t alignedBytes(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
 // A block of a device's memory, in which tensors have offsets.
 class Arena {
  public:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/divide.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -70,7 +72,7 @@ void Pool::run(int64_t parts, Order order, void (*call)(const void*, int64_t), c
     runParts(0, parts, order, call, context);
     return;
   }
-  const int64_t bundle = (parts + kMostBundles - 1) / kMostBundles, bundles = (parts + bundle - 1) / bundle;
+  const int64_t bundle = divideUp(parts, kMostBundles), bundles = divideUp(parts, bundle);
   parts_.store(parts, std::memory_order_relaxed);
   bundle_.store(bundle, std::memory_order_relaxed);
   order_.store(order, std::memory_order_relaxed);

@@ -90,7 +90,7 @@ Program::Program(std::shared_ptr<Workspace> workspace, const ProgramDescription&
             "Expected the micro-batch as first axis of " + description.name + " but received " + target.describe());
     const size_t bytes = target.bytes() / static_cast<size_t>(microBatch_) * static_cast<size_t>(batch_);
     const Port port{description.name, target, true, bytes, batchBytes};
-    if (microBatch_ != batch_) batchBytes += (bytes + 255) / 256 * 256;
+    if (microBatch_ != batch_) batchBytes += alignedBytes(bytes);
     return port;
   };
   for (const auto& input : description.inputs) inputs_.push_back(port(input));

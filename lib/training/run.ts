@@ -85,6 +85,8 @@ export interface Run {
   hinted: boolean
   /** When the last step was through, as `performance.now()` has it. */
   freeSince: number
+  /** Since the first step was prepared, growth, searches, evaluations and checkpoints included; over all resumed parts. */
+  readonly totalSeconds: () => number
 }
 
 export async function openRun(given: Config, options: TrainOptions, device: Device): Promise<Run> {
@@ -160,6 +162,7 @@ async function beginRun({ config, options, dataset, device, model, labelMaps, no
   })
   if (restored) await session.restore(restored.tensors)
   const stage = stages.stage(Math.max(0, state.stage), state.previous)
+  const [begun, before] = [performance.now(), state.tally.totalSeconds]
   const run: Run = {
     ...{ config, options, dataset, device, model, loader, labelMaps, stages, session, state, stage, notices },
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
@@ -167,6 +170,7 @@ async function beginRun({ config, options, dataset, device, model, labelMaps, no
     lastCheckpoint: restored?.path,
     hinted: false,
     freeSince: 0,
+    totalSeconds: () => before + (performance.now() - begun) / 1000,
   }
   if (state.searching) run.search = openSearch(run, state.search)
   return run

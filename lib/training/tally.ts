@@ -15,6 +15,7 @@ export interface StageTally {
 
 export interface Tally {
   stages: StageTally[]
+  /** Of a resumed run, until its checkpoint. */
   totalSeconds: number
   skippedSteps: number | null
   work: Work
@@ -97,7 +98,7 @@ export function summarize(
   tally: Tally,
   facts: Pick<
     Summary,
-    'scheme' | 'model' | 'data' | 'seed' | 'epochs' | 'batch' | 'top1' | 'top1Ema' | 'bestEmaDecay'
+    'scheme' | 'model' | 'data' | 'seed' | 'epochs' | 'batch' | 'top1' | 'top1Ema' | 'bestEmaDecay' | 'totalSeconds'
   > & { flopsFull: number; baselineSeconds: number | null },
 ): Summary {
   const { flopsFull, baselineSeconds, ...rest } = facts
@@ -109,7 +110,6 @@ export function summarize(
     ...rest,
     steps,
     seconds,
-    totalSeconds: tally.totalSeconds,
     flopsPerStep,
     speedupTheoretical: flopsFull / flopsPerStep,
     speedupPractical: baselineSeconds === null ? null : baselineSeconds / seconds,

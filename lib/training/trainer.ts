@@ -79,11 +79,6 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
     strengthOf: () => stages.regularization(stage, state.searching),
     ...(options.signal && { signal: options.signal }),
   })
-  const started = performance.now()
-  const before = state.tally.totalSeconds
-  const keepTime = () => {
-    state.tally.totalSeconds = before + (performance.now() - started) / 1000
-  }
   // A GPU computes one step while the next is sent to it; nothing is measured, saved or evaluated before all are through.
   const ahead = run.device.kind === 'cpu' ? 0 : 1
   const underWay: Promise<StepEvent>[] = []
@@ -95,7 +90,6 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
       for (const message of run.notices.splice(0)) yield { type: 'notice', message }
       state.step = event.step + 1
       state.epochDue = endsEpoch(event.step)
-      keepTime()
       if (state.epochDue) yield* endEpoch(run)
     }
   }
@@ -118,7 +112,6 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
     if (!options.signal?.aborted) throw error
   }
   yield* finish(0)
-  keepTime()
   if (options.signal?.aborted) {
     if (options.out !== undefined && state.step > 0) yield await checkpoint(run)
     throw options.signal.reason
@@ -273,6 +266,7 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
   const { state, session, config, options, tuner, search } = run
   state.tuner = tuner.state()
   state.search = search?.state()
+  state.tally.totalSeconds = run.totalSeconds()
   run.lastCheckpoint = await saveCheckpoint(
     options.out!,
     state.step,
@@ -284,7 +278,7 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
   return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
 }
 
-function summaryOf({ config, dataset, model, state, options, stages }: Run): Summary {
+function summaryOf({ config, dataset, model, state, options, stages, totalSeconds }: Run): Summary {
   const { lastEpoch } = state
   const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
     (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
@@ -300,6 +294,7 @@ function summaryOf({ config, dataset, model, state, options, stages }: Run): Sum
     top1: lastEpoch?.top1 ?? null,
     top1Ema: best?.top1 ?? null,
     bestEmaDecay: best?.decay ?? null,
+    totalSeconds: totalSeconds(),
     flopsFull: model.flops(),
     baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,
   })

@@ -152,6 +152,8 @@ describe('training', () => {
     assert.ok(summary.speedupTheoretical > 1)
     assert.ok(Math.abs(summary.seconds - summary.stages.reduce((sum, { seconds }) => sum + seconds, 0)) < 1e-9)
     assert.ok(summary.seconds >= steps.reduce((sum, { seconds }) => sum + seconds, 0))
+    const evaluating = ofType(events, 'epoch').reduce((sum, { evaluateSeconds }) => sum + evaluateSeconds, 0)
+    assert.ok(summary.totalSeconds >= summary.seconds + evaluating)
     const last: EpochEvent = ofType(events, 'epoch').at(-1)!
     assert.equal(last.emas.length, 2)
     assert.equal(summary.top1, last.top1)

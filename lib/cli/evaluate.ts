@@ -4,6 +4,7 @@ import { integer, percent, small } from '../report/format.js'
 import { table } from '../report/table.js'
 import type { Accuracy } from '../training/evaluate.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
+import { createCounter } from './counter.js'
 
 interface EvaluateOptions extends CommonOptions {
   data?: string
@@ -24,10 +25,12 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { evaluate } = await import('../training/evaluate.js')
   const { data, resolution } = options
+  const progress = createCounter(process.stderr, 'evaluating', 'images')
   const result = await evaluate(run, {
+    onProgress: progress.show,
     ...(data === undefined ? {} : { data }),
     ...(resolution === undefined ? {} : { resolution }),
-  })
+  }).finally(progress.clear)
   const row = (name: string, { top1, top5, loss }: Accuracy) => [name, percent(top1), percent(top5), small(loss)]
   const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
   printResult(

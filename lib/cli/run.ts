@@ -22,15 +22,24 @@ export async function runTraining(request: RunRequest): Promise<Summary | undefi
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { train } = await import('../training/trainer.js')
   const progress = createProgress({ stream, bar: stream.isTTY === true })
+  const listing = createCounter(stream, 'listing', 'files')
+  const reading = createCounter(stream, 'reading', 'images')
+  const evaluating = createCounter(stream, 'evaluating', 'images')
+  const comparing = createCounter(stream, 'comparing candidates on', 'images')
   let summary: Summary | undefined
   try {
-    const [listing, reading] = [createCounter(stream, 'listing', 'files'), createCounter(stream, 'reading', 'images')]
     const options = {
-      ...{ out, resume, signal: interrupt.signal, onListing: listing.show, onReading: reading.show },
+      ...{ out, resume, signal: interrupt.signal },
+      ...{
+        onListing: listing.show,
+        onReading: reading.show,
+        onEvaluating: evaluating.show,
+        onComparing: comparing.show,
+      },
       ...(baseline === undefined ? {} : { baseline }),
     }
     for await (const event of train(config, options)) {
-      reading.clear()
+      for (const counter of [listing, reading, evaluating, comparing]) counter.clear()
       progress.show(event)
       if (event.type === 'end') summary = event.summary
     }

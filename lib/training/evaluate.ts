@@ -14,6 +14,8 @@ export interface EvaluateOptions {
   /** Pixels; what the run evaluated at unless given. */
   resolution?: number
   signal?: AbortSignal
+  /** Told after every batch how many images are evaluated. */
+  onProgress?: (done: number, total: number) => void
 }
 
 export interface EvaluateResult extends Accuracy {
@@ -41,6 +43,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       evaluation: evaluationOf(config, dataset.test),
       workers: workersOf(config),
       signal,
+      onProgress: options.onProgress,
     })
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
     return { ...own!, emas, images: dataset.test.length, resolution }

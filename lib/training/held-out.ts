@@ -19,13 +19,16 @@ export interface HeldOutOptions {
   readonly evaluation: Evaluation
   readonly workers: number
   readonly signal?: AbortSignal | undefined
+  /** Told after every batch how many images are evaluated. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
 /** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
 export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
-  const { batch, resolution, layers, weights, evaluation, workers, signal } = options
+  const { batch, resolution, layers, weights, evaluation, workers, signal, onProgress } = options
   const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers })
   const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
+  let done = 0
   for await (const { images, height, width, channels, labels } of loader.batches({
     sizeOf: () => resolution,
     signal,
@@ -41,6 +44,8 @@ export async function evaluateHeldOut(session: Session, split: Split, options: H
       sums[index]!.correct5 += correct5!
       sums[index]!.loss += loss! * labels.length
     }
+    done += labels.length
+    onProgress?.(done, split.length)
   }
   return sums.map(({ correct, correct5, loss }) => ({
     top1: correct / split.length,

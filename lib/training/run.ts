@@ -39,8 +39,12 @@ export interface TrainOptions {
   baseline?: string
   /** Told now and then how many files of the dataset are listed, … */
   onListing?: (files: number) => void
-  /** … and how many images decoded, where all are decoded ahead. */
+  /** … how many images decoded, where all are decoded ahead, … */
   onReading?: (done: number, total: number) => void
+  /** … how many held-out images are evaluated, … */
+  onEvaluating?: (done: number, total: number) => void
+  /** … and how many images a search's candidates have seen to be compared. */
+  onComparing?: (done: number, total: number) => void
 }
 
 /** The trainer's part of a checkpoint. */

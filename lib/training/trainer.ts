@@ -169,6 +169,8 @@ async function evaluateCandidates(run: Run): Promise<void> {
   const fastest: WeightsName = `ema${decays.indexOf(Math.min(...decays))}`
   const strengths = stages.regularization(stage, true)
   const losses: number[] = []
+  const total = stage.candidates.length * config.search.batches * config.batch
+  let seen = 0
   for (const candidate of stage.candidates) {
     let sum = 0
     const fixed = loader.fixedBatches(config.search.batches, {
@@ -187,6 +189,8 @@ async function evaluateCandidates(run: Run): Promise<void> {
         step: batch.step,
       })
       sum += loss!
+      seen += batch.labels.length
+      options.onComparing?.(seen, total)
     }
     losses.push(sum / config.search.batches)
   }
@@ -235,6 +239,7 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
         evaluation: evaluationOf(config, dataset.test),
         workers: workersOf(config),
         signal: options.signal,
+        onProgress: options.onEvaluating,
       })
     : []
   const [model, ...emas] = results

@@ -101,11 +101,15 @@ after(() => rm(folder, { recursive: true, force: true }))
 describe('training', () => {
   const events: TrainingEvent[] = []
   const arrivals: number[] = []
+  const evaluated: string[] = []
+  const compared: string[] = []
   let summary: Summary
 
   test('a run with AutoProg learns, and tells what it did', async () => {
     const out = join(folder, 'whole')
-    for await (const event of train(recipe(), { out })) {
+    const onEvaluating = (done: number, total: number) => evaluated.push(`${done}/${total}`)
+    const onComparing = (done: number, total: number) => compared.push(`${done}/${total}`)
+    for await (const event of train(recipe(), { out, onEvaluating, onComparing })) {
       events.push(event)
       arrivals.push(performance.now())
     }
@@ -161,6 +165,16 @@ describe('training', () => {
     assert.equal(last.emas.length, 2)
     assert.equal(summary.top1, last.top1)
     assert.equal(summary.top1Ema, Math.max(...last.emas.map(({ top1 }) => top1)))
+  })
+
+  test('evaluations say how far they have come', () => {
+    assert.deepEqual(evaluated, Array(12).fill('48/48'))
+    // Each search compares its candidates five times, on two batches of 16 images each.
+    const rounds = ofType(events, 'search').flatMap(({ candidates }) =>
+      Array<number>(5).fill(2 * 16 * candidates.length),
+    )
+    const counts = rounds.flatMap((total) => Array.from({ length: total / 16 }, (_, i) => `${16 * (i + 1)}/${total}`))
+    assert.deepEqual(compared, counts)
   })
 
   test('a finished run can be evaluated again, also at another resolution', async () => {

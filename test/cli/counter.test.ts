@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { mock, test } from 'node:test'
+import { createCounter } from '../../lib/cli/counter.js'
+
+function stream(isTTY: boolean) {
+  const written: string[] = []
+  return { written, stream: { isTTY, write: (text: string) => written.push(text) } as unknown as NodeJS.WriteStream }
+}
+
+test('a counter shows long work now and then, and each piece of work by itself', () => {
+  let now = 1e6
+  mock.method(performance, 'now', () => now)
+  const { written, stream: log } = stream(false)
+  const counter = createCounter(log, 'evaluating', 'images')
+  const work = (seconds: number) => {
+    for (let second = 0; second <= seconds; second++) {
+      counter.show(100 * (second + 1), 5000, second === 5 ? 'half' : undefined)
+      now += 1000
+    }
+    counter.clear()
+    counter.clear()
+  }
+  work(4)
+  assert.deepEqual(written, [])
+  now += 60_000
+  work(10)
+  assert.deepEqual(written, [
+    'evaluating 600 of 5,000 images · half · 100 a second\n',
+    'evaluating 1,100 of 5,000 images · 100 a second\n',
+  ])
+  mock.restoreAll()
+})
+
+test('on a terminal the line is taken away, where there is one', () => {
+  let now = 0
+  mock.method(performance, 'now', () => now)
+  const { written, stream: terminal } = stream(true)
+  const counter = createCounter(terminal, 'reading', 'files')
+  counter.show(1)
+  counter.clear()
+  assert.deepEqual(written, [])
+  counter.show(1)
+  now += 200
+  counter.show(3, undefined, '1 broken')
+  counter.clear()
+  counter.clear()
+  assert.deepEqual(written, ['\r\x1b[Kreading 3 files · 1 broken · 10 a second', '\r\x1b[K'])
+  mock.restoreAll()
+})

@@ -14,8 +14,9 @@ import { layoutOf } from '../lib/models/parameters.js'
 import { createModel } from '../lib/models/registry.js'
 import type { ProgramDescription } from '../lib/native.js'
 import { table } from '../lib/report/table.js'
-import type { Precision } from '../lib/training/programs.js'
-import { buildProgram, precisions } from '../lib/training/programs.js'
+import { buildProgram } from '../lib/session/programs.js'
+import type { Precision } from '../lib/session/request.js'
+import { precisions } from '../lib/session/request.js'
 
 /** Peak rates as the makers state them, without sparsity: products in 16 bits and in f32, operations and bytes a second. */
 const gpus = {

@@ -5,7 +5,7 @@
  * plain kernels; a VOLO and a residual network.
  */
 import { createModel, createSession, openDevice } from '../lib/index.js'
-import type { Precision } from '../lib/training/programs.js'
+import type { Precision } from '../lib/session/request.js'
 
 const [deviceName = 'cuda', precision = 'bf16', steps = '2'] = process.argv.slice(2)
 const device = await openDevice(deviceName)

@@ -9,7 +9,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createInterface } from 'node:readline'
 import { createModel, createSession, openDevice } from '../lib/index.js'
-import type { Precision } from '../lib/training/programs.js'
+import type { Precision } from '../lib/session/request.js'
 
 const [name, batchText, resolutionText, deviceName, precision] = process.argv.slice(2) as [
   ...[string, string, string, string],

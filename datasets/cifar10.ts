@@ -4,8 +4,8 @@
  */
 import { access, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { inMemorySplit } from '../lib/data/in-memory.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { inMemorySplit } from '../lib/data/source/in-memory.js'
 import { AutoprogError } from '../lib/errors.js'
 
 const side = 32

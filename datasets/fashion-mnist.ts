@@ -3,8 +3,8 @@
  * The package mixes the official halves, so the split is our own: of each class the first 6,000 images train and the last 1,000 test.
  */
 import { join } from 'node:path'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { inMemorySplit } from '../lib/data/in-memory.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { inMemorySplit } from '../lib/data/source/in-memory.js'
 import { AutoprogError } from '../lib/errors.js'
 import { packageFolder } from './package.js'
 import { type Records, readRecords } from './records.js'

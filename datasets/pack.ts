@@ -1,12 +1,12 @@
 /** A dataset that `autoprog pack` has put into one file. */
 import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { crc32 } from '../lib/data/checksum.js'
-import type { Dataset, Image, LoadOptions } from '../lib/data/dataset.js'
-import { encodedSplit } from '../lib/data/encoded.js'
-import { brokenImage } from '../lib/data/image-fault.js'
-import { decodeDataset } from '../lib/data/image-tree.js'
-import { type PackContents, type PackedHalf, readBytes, readContents } from '../lib/data/pack-file.js'
+import { brokenImage } from '../lib/data/image/fault.js'
+import { crc32 } from '../lib/data/source/checksum.js'
+import type { Dataset, Image, LoadOptions } from '../lib/data/source/dataset.js'
+import { encodedSplit } from '../lib/data/source/encoded.js'
+import { decodeDataset } from '../lib/data/source/image-tree.js'
+import { type PackContents, type PackedHalf, readBytes, readContents } from '../lib/data/source/pack-file.js'
 import { AutoprogError } from '../lib/errors.js'
 
 /**

@@ -1,8 +1,8 @@
 /** A dataset in many tar archives: `train-000.tar`, `train-001.tar`, …, `val-000.tar`, … */
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { imageEnding } from '../lib/data/decode.js'
+import { imageEnding } from '../lib/data/image/decode.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { AutoprogError } from '../lib/errors.js'
 import { openTar } from './tar.js'
 import { listPairs, type PairedTree } from './webdataset.js'

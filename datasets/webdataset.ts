@@ -1,8 +1,8 @@
 /** WebDataset's layout of archives: `key.jpg` beside `key.cls`, a file that holds the index of the image's class. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Dataset, LoadOptions } from '../lib/data/dataset.js'
-import { imageEnding } from '../lib/data/decode.js'
+import { imageEnding } from '../lib/data/image/decode.js'
+import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import {
   besideNotice,
   type Half,
@@ -12,7 +12,7 @@ import {
   listTrees,
   namedFaults,
   nameIn,
-} from '../lib/data/image-tree.js'
+} from '../lib/data/source/image-tree.js'
 import { AutoprogError, describe } from '../lib/errors.js'
 
 /** A tree whose images may be labelled by the files beside them. */

@@ -17,13 +17,13 @@ const headers = [require('node-api-headers').include_dir, require('node-addon-ap
 const deviceTests = [
   ...readdirSync('test/ops').map((name) => `test/ops/${name}`),
   'test/models/vit.test.ts',
-  'test/training/session.test.ts',
-  'test/training/label-maps.test.ts',
-  'test/training/mixing.test.ts',
-  'test/training/precision.test.ts',
-  'test/training/device.test.ts',
-  'test/training/device-memory.test.ts',
-  'test/training/lifetime.test.ts',
+  'test/session/session.test.ts',
+  'test/session/label-maps.test.ts',
+  'test/session/mixing.test.ts',
+  'test/session/precision.test.ts',
+  'test/session/device.test.ts',
+  'test/session/device-memory.test.ts',
+  'test/session/lifetime.test.ts',
   'test/native/failure.test.ts',
 ].filter((path) => path.endsWith('.test.ts'))
 if (given.includes('--list')) {

@@ -19,9 +19,11 @@ const allowed: Record<string, readonly string[]> = {
   ops: [...ground, 'graph'],
   models: [...ground, 'graph', 'ops'],
   growth: ['errors', 'random', 'models'],
-  training: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth'],
-  index: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth', 'training'],
-  cli: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth', 'training', 'index'],
+  session: [...ground, 'data', 'graph', 'ops', 'models'],
+  recipe: [...ground, 'models', 'growth', 'session'],
+  training: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth', 'session', 'recipe'],
+  index: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'recipe', 'training'],
+  cli: [...ground, 'report', 'data', 'datasets', 'models', 'growth', 'session', 'recipe', 'training', 'index'],
 }
 
 /** The files that each file imports, types included; paths from the root, as `lib/graph/tensor.ts`. */

@@ -2,13 +2,13 @@
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { listDataset } from '../../datasets/index.js'
-import { type Check, type CheckedImage, checkDataset, type Sizes } from '../data/check.js'
-import type { Dataset } from '../data/dataset.js'
-import { imageFaults } from '../data/image-fault.js'
+import { imageFaults } from '../data/image/fault.js'
+import { type Check, type CheckedImage, checkDataset, type Sizes } from '../data/source/check.js'
+import type { Dataset } from '../data/source/dataset.js'
 import { AutoprogError } from '../errors.js'
+import { type Config, loadConfig } from '../recipe/config.js'
 import { integer } from '../report/format.js'
 import { table } from '../report/table.js'
-import { type Config, loadConfig } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
 import { addOverride, loadRecipe, type RecipeOptions } from './recipe.js'
@@ -72,7 +72,7 @@ function configOf(data: string | undefined, { recipe, seed, set = [] }: CheckOpt
 async function writeSheet(file: string, dataset: Dataset, { uniform }: Check, config: Config, options: CheckOptions) {
   // Loaded late, so that a check without a sheet needs no addon.
   const [{ contactSheet }, { augmentationOf, isSmallSquare }, { createModel }] = await Promise.all([
-    import('../data/contact-sheet.js'),
+    import('../data/image/contact-sheet.js'),
     import('../training/preparation.js'),
     import('../models/registry.js'),
   ])

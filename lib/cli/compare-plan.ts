@@ -1,7 +1,7 @@
 /** What a comparison runs, in which order and with which recipe. */
 import { isDeepStrictEqual } from 'node:util'
+import { type Config, resolveConfig, scheduleKinds, withScheme } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
-import { type Config, resolveConfig, scheduleKinds, withScheme } from '../training/config.js'
 
 /** The schemes of a comparison: the trainer's, and `original-short`, the original given as long as AutoProg took. */
 export const comparedSchemes = [...scheduleKinds, 'original-short'] as const

@@ -2,11 +2,11 @@
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { AutoprogError, nearest } from '../errors.js'
+import { type Config, loadConfig, resolveConfig, withScheme } from '../recipe/config.js'
 import { type ComparedRun, compareRuns, comparisonMarkdown } from '../report/comparison.js'
 import type { Summary } from '../report/events.js'
 import { describeMachine } from '../report/machine.js'
 import { hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
-import { type Config, loadConfig, resolveConfig, withScheme } from '../training/config.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import {
   type ComparedScheme,

@@ -67,7 +67,7 @@ async function measure(device: Device): Promise<Record<string, string>> {
 
 /** Seconds of a training step, forward to optimizer, on noise. */
 async function measureStep(device: Device, batch: number): Promise<number> {
-  const { createSession } = await import('../training/session.js')
+  const { createSession } = await import('../session/session.js')
   const { createModel } = await import('../models/registry.js')
   const model = createModel('deit_tiny_patch16_224')
   const session = await createSession({ device, model })

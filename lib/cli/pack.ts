@@ -37,7 +37,7 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
     throw new AutoprogError('DATA', `${out} is there already`, { hint: 'add --force to write over it' })
   }
   const { loadDataset } = await import('../../datasets/index.js')
-  const { packDataset } = await import('../data/packing.js')
+  const { packDataset } = await import('../data/source/packing.js')
   const interrupt = listenForInterrupt(() => process.stderr.write('stopping; nothing is kept\n'))
   const { signal } = interrupt
   const begun = performance.now()

@@ -2,7 +2,7 @@
 import { basename, extname } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { parse } from 'yaml'
-import { type Config, loadConfig, type Override } from '../training/config.js'
+import { type Config, loadConfig, type Override } from '../recipe/config.js'
 import { parseNumber } from './command.js'
 import { findRecipe } from './package.js'
 

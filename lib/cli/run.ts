@@ -1,9 +1,9 @@
 /** One training run as the command line makes it: shown as it goes, stopped by a signal. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Config } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
 import { createProgress } from '../report/progress.js'
-import type { Config } from '../training/config.js'
 import { createCounter } from './counter.js'
 import type { Interrupt } from './interrupt.js'
 

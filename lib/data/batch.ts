@@ -1,14 +1,14 @@
 /** The pixels of one batch: copied from memory for the device to crop, or transformed on the host. */
 import { AutoprogError } from '../errors.js'
-import { type BrokenImages, createBrokenImages, substitutes } from './broken.js'
 import { createLanes, forEachConcurrently, yieldToEventLoop } from './concurrent.js'
-import type { Image, Split } from './dataset.js'
-import { asBrokenImage } from './image-fault.js'
-import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image-ops.js'
-import { jpegSize } from './jpeg.js'
+import { asBrokenImage } from './image/fault.js'
+import { jpegSize } from './image/jpeg.js'
+import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image/operations.js'
+import type { Augmentation, Evaluation, Strength } from './image/transform.js'
+import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from './image/transform.js'
 import type { Sample } from './sampler.js'
-import type { Augmentation, Evaluation, Strength } from './transform.js'
-import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from './transform.js'
+import { type BrokenImages, createBrokenImages, substitutes } from './source/broken.js'
+import type { Image, Split } from './source/dataset.js'
 
 export interface BatchPixels {
   /** (B, H, W, C) */

@@ -3,13 +3,13 @@ import { AutoprogError, expected } from '../errors.js'
 import { Purpose } from '../random.js'
 import type { BatchPixels } from './batch.js'
 import { createBatchReader } from './batch.js'
-import { erasedBox } from './crops.js'
-import type { Split } from './dataset.js'
-import { drawsOf, Use } from './draws.js'
+import { erasedBox } from './image/crops.js'
+import { drawsOf, Use } from './image/draws.js'
+import type { Augmentation, Evaluation, Strength } from './image/transform.js'
+import type { LabelMaps, Labels } from './labels/token-labels.js'
 import { prefetch } from './prefetch.js'
 import { createSampler, type Sample, type Sampler } from './sampler.js'
-import type { LabelMaps, Labels } from './token-labels.js'
-import type { Augmentation, Evaluation, Strength } from './transform.js'
+import type { Split } from './source/dataset.js'
 
 /** One batch. Where `crops` are given the device pads, crops and flips by them, and resizes the images. */
 export interface Batch extends BatchPixels {

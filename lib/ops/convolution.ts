@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Shape, Tensor } from '../graph/tensor.js'
 import { lastOf, rowsOf, sizeOf } from '../graph/tensor.js'
-import { defineOp, noCost } from './define.js'
+import { defineOp, mapExtents, noCost } from './define.js'
 
 /** How a kernel moves over an image: zeros around it, and positions from one output to the next, both in pixels. */
 export type Window = { stride: number; padding: number }
@@ -11,8 +11,7 @@ type Extents = readonly [number, number, number, number]
 
 /** x (B, H, W, C), weight (O, C, k, k), bias (O)? -> (B, h, w, O), with h = floor((H + 2 padding - k) / stride) + 1. */
 function inferConvolution([x, weight, bias]: readonly Tensor[], { stride, padding }: Window): Shape {
-  if (x!.shape.length !== 4) throw shapeError('convolution', 'x', '[batch, height, width, channels]', x!.shape)
-  const [batch, height, width, channels] = x!.shape as Extents
+  const [batch, height, width, channels] = mapExtents('convolution', 'x', x!)
   const [out = 1, , kernel = 1] = weight!.shape
   const wanted = [out, channels, kernel, kernel]
   if (weight!.shape.length !== 4 || wanted.some((extent, axis) => extent !== weight!.shape[axis]))

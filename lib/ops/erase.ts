@@ -2,13 +2,12 @@ import type { Graph } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Tensor } from '../graph/tensor.js'
 import { sizeOf } from '../graph/tensor.js'
-import { defineOp, noCost } from './define.js'
+import { defineOp, mapExtents, noCost } from './define.js'
 
 const eraseOp = defineOp<Record<string, never>>('eraseImages', {
   infer: ([images, boxes, random, index]) => {
     const { shape } = images!
-    const batch = shape[0]!
-    if (shape.length !== 4) throw shapeError('eraseImages', 'images', '[batch, height, width, channels]', shape)
+    const [batch] = mapExtents('eraseImages', 'images', images!)
     if (boxes!.shape[0] !== batch || sizeOf(boxes!.shape) !== 4 * batch)
       throw shapeError('eraseImages', 'boxes', [batch, 4], boxes!.shape)
     if (sizeOf(random!.shape) !== 4) throw shapeError('eraseImages', 'random', [4], random!.shape)

@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Tensor } from '../graph/tensor.js'
 import { sizeOf } from '../graph/tensor.js'
-import { defineOp, noCost } from './define.js'
+import { defineOp, mapExtents, noCost } from './define.js'
 
 /** Floats in `mix`: blend, share, top, bottom, left, right. */
 export const mixSize = 6
@@ -13,10 +13,9 @@ function checkMix(op: string, { shape }: Tensor): void {
 
 const mixImagesOp = defineOp<Record<string, never>>('mixImages', {
   infer: ([images, mix]) => {
-    const { shape } = images!
-    if (shape.length !== 4) throw shapeError('mixImages', 'images', '[batch, height, width, channels]', shape)
+    mapExtents('mixImages', 'images', images!)
     checkMix('mixImages', mix!)
-    return [{ shape }]
+    return [{ shape: images!.shape }]
   },
   cost: noCost,
   gradient: 'none',

@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Tensor } from '../graph/tensor.js'
 import { formatShape } from '../graph/tensor.js'
-import { defineOp, noCost } from './define.js'
+import { defineOp, mapExtents, noCost } from './define.js'
 
 /** Windows of `kernel` x `kernel` positions, one for every `stride` x `stride` of the map, `padding` beyond its edges. */
 export type Outlook = { heads: number; kernel: number; stride: number; padding: number }
@@ -23,8 +23,7 @@ const outlookAttentionGradient = defineOp<Outlook>('outlookAttentionGradient', {
 const outlookAttentionOp = defineOp<Outlook>('outlookAttention', {
   infer: ([values, scores], { heads, kernel, stride, padding }) => {
     const { shape } = values!
-    if (shape.length !== 4) throw shapeError('outlookAttention', 'values', '[batch, height, width, channels]', shape)
-    const [batch, height, width, channels] = shape as [number, number, number, number]
+    const [batch, height, width, channels] = mapExtents('outlookAttention', 'values', values!)
     if (channels % heads !== 0)
       throw shapeError('outlookAttention', 'values', `a number of channels that ${heads} heads divide`, shape)
     const windows = (extent: number) => Math.ceil(extent / stride)

@@ -1,20 +1,13 @@
 import type { Graph } from '../graph/graph.js'
 import { addNode, shapeError } from '../graph/graph.js'
 import type { Shape, Tensor } from '../graph/tensor.js'
-import { defineOp, noCost } from './define.js'
+import { defineOp, mapExtents, noCost } from './define.js'
 
 type Windows = { kernel: number; stride: number; padding: number }
 /** Of the input, which a gradient cannot see from dy. */
 type Extents = { height: number; width: number }
 
 const anyToAny = { inputs: { 0: 'any' }, outputs: { 0: 'any' } } as const
-
-/** The four extents of images (B, H, W, C). */
-function extentsOf(name: string, argument: string, { shape }: Tensor): [number, number, number, number] {
-  if (shape.length !== 4 || shape.some((extent) => extent < 1))
-    throw shapeError(name, argument, '[batch, height, width, channels]', shape)
-  return shape as unknown as [number, number, number, number]
-}
 
 /** dy (B, h, w, C), index (B, h, w, C) u8 -> dx (B, H, W, C) (=). */
 const maxPoolGradient = defineOp<Windows & Extents>('maxPoolGradient', {
@@ -33,7 +26,7 @@ const maxPoolGradient = defineOp<Windows & Extents>('maxPoolGradient', {
  */
 const maxPoolOp = defineOp<Windows>('maxPool', {
   infer: ([x], { kernel, stride, padding }) => {
-    const [batch, height, width, channels] = extentsOf('maxPool', 'x', x!)
+    const [batch, height, width, channels] = mapExtents('maxPool', 'x', x!)
     if (height + 2 * padding < kernel || width + 2 * padding < kernel)
       throw shapeError('maxPool', 'x', `of at least ${kernel} x ${kernel} with its padding`, x!.shape)
     const count = (extent: number) => Math.floor((extent + 2 * padding - kernel) / stride) + 1
@@ -62,7 +55,7 @@ const averagePoolGradient = defineOp<{ size: number } & Extents>('averagePoolGra
 
 const averagePoolOp = defineOp<{ size: number }>('averagePool', {
   infer: ([x], { size }) => {
-    const [batch, height, width, channels] = extentsOf('averagePool', 'x', x!)
+    const [batch, height, width, channels] = mapExtents('averagePool', 'x', x!)
     return [{ shape: [batch, Math.ceil(height / size), Math.ceil(width / size), channels] }]
   },
   cost: noCost,
@@ -87,7 +80,7 @@ const globalAveragePoolGradient = defineOp<Extents>('globalAveragePoolGradient',
 
 const globalAveragePoolOp = defineOp<Record<string, never>>('globalAveragePool', {
   infer: ([x]) => {
-    const [batch, , , channels] = extentsOf('globalAveragePool', 'x', x!)
+    const [batch, , , channels] = mapExtents('globalAveragePool', 'x', x!)
     return [{ shape: [batch, channels] as Shape }]
   },
   cost: noCost,

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AutoprogError } from '../errors.js'
 import { readTensors, writeTensors } from '../models/weights.js'
-import type { SessionState } from './grow.js'
+import type { SessionState } from '../session/grow.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
 export interface Checkpoint<T> {

@@ -1,9 +1,9 @@
 /** Held-out accuracy of a finished or interrupted run, from its last checkpoint. */
-import type { WeightsName } from './batch.js'
+import type { WeightsName } from '../session/batch.js'
+import { allLayers } from '../session/session.js'
 import type { Accuracy } from './held-out.js'
 import { evaluateHeldOut } from './held-out.js'
 import { evaluationOf, workersOf } from './preparation.js'
-import { allLayers } from './session.js'
 import { openTrained } from './trained.js'
 
 export type { Accuracy } from './held-out.js'

@@ -1,8 +1,8 @@
-import type { Split } from '../data/dataset.js'
+import type { Evaluation } from '../data/image/transform.js'
 import { createLoader } from '../data/loader.js'
-import type { Evaluation } from '../data/transform.js'
-import type { WeightsName } from './batch.js'
-import type { Session } from './session.js'
+import type { Split } from '../data/source/dataset.js'
+import type { WeightsName } from '../session/batch.js'
+import type { Session } from '../session/session.js'
 
 /** Accuracy in [0, 1] and mean loss on held-out images. */
 export interface Accuracy {

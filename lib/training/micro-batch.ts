@@ -1,4 +1,4 @@
-import { microBatches } from './batch.js'
+import { microBatches } from '../session/micro-batches.js'
 
 /**
  * The micro-batch of each sub-network, found while training: its first steps try several sizes in turn, later ones keep

@@ -1,13 +1,14 @@
 /** How a run prepares its images: what the recipe says, settled for its data and model. */
-import type { Dataset, Split } from '../data/dataset.js'
-import type { Augmentation, Evaluation } from '../data/transform.js'
+
+import type { Augmentation, Evaluation } from '../data/image/transform.js'
+import type { Dataset, Split } from '../data/source/dataset.js'
 import type { Model } from '../models/model.js'
 import type { Device } from '../native.js'
+import type { Config } from '../recipe/config.js'
+import { resolveConfig } from '../recipe/config.js'
 import type { LoaderFigures } from '../report/events.js'
 import { integer, percent } from '../report/format.js'
-import { microBatches } from './batch.js'
-import type { Config } from './config.js'
-import { resolveConfig } from './config.js'
+import { microBatches } from '../session/micro-batches.js'
 
 /** Squares up to this size are shifted rather than cut: CIFAR's, MNIST's, Tiny ImageNet's. */
 const smallSquare = 64

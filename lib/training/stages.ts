@@ -10,8 +10,8 @@ import { openStage, planStages } from '../growth/schedules.js'
 import type { Subnetwork } from '../growth/space.js'
 import { fullNetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
-import type { Config } from './config.js'
-import { rangesOf } from './config-values.js'
+import type { Config } from '../recipe/config.js'
+import { rangesOf } from '../recipe/values.js'
 
 /** A stage of the run, in steps. */
 export type Stage = OpenStage

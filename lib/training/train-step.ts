@@ -1,15 +1,16 @@
 /** One step of a run: what it trains on, with which strengths and rate, and what it says of itself. */
+
+import { drawMix, drawTokenBox } from '../data/image/mix.js'
 import type { Batch } from '../data/loader.js'
-import { drawMix, drawTokenBox } from '../data/mix.js'
 import { AutoprogError } from '../errors.js'
 import type { Subnetwork } from '../growth/space.js'
+import { learningRateAt } from '../recipe/learning-rate.js'
+import { peakRate } from '../recipe/values.js'
 import type { StepEvent } from '../report/events.js'
-import type { BatchOptions } from './batch.js'
-import { peakRate } from './config-values.js'
-import { learningRateAt } from './learning-rate.js'
+import type { BatchOptions } from '../session/batch.js'
+import type { StepResult } from '../session/session.js'
 import type { Run } from './run.js'
 import { inputsOf, keyOf, subnetworkAt } from './run.js'
-import type { StepResult } from './session.js'
 import { addStep } from './tally.js'
 
 /** Below this loss scale a float16's gradients are as good as unscaled, and still overflow. */

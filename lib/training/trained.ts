@@ -1,16 +1,16 @@
 /** The network of a run as its last checkpoint holds it, opened on a dataset. */
 import { basename, dirname, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
-import type { Dataset, LoadOptions } from '../data/dataset.js'
+import type { Dataset, LoadOptions } from '../data/source/dataset.js'
 import { AutoprogError, expected } from '../errors.js'
 import { createModel } from '../models/registry.js'
 import { openDevice } from '../native.js'
+import type { Config } from '../recipe/config.js'
+import { loadConfig } from '../recipe/config.js'
+import type { SessionState } from '../session/grow.js'
+import type { Session } from '../session/session.js'
+import { createSession } from '../session/session.js'
 import { loadCheckpoint } from './checkpoint.js'
-import type { Config } from './config.js'
-import { loadConfig } from './config.js'
-import type { SessionState } from './grow.js'
-import type { Session } from './session.js'
-import { createSession } from './session.js'
 
 export interface Trained {
   readonly config: Config

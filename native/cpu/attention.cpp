@@ -73,11 +73,6 @@ HWY_INLINE float largest(const float* x, int64_t n) {
   return result;
 }
 
-int64_t paddedTo(int64_t n) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(Floats()));
-  return roundUp(n, lanes);
-}
-
 // out (queries, size) = softmax(scale q k^T) v. scratch: (size + kQueries) * padded keys.
 void attend(const Head& head, Rows<float> out, float* scratch) {
   const Floats d;

@@ -28,14 +28,7 @@ class CpuEngine : public Engine {
   }
 
   const std::vector<Implementation>& operations() const override {
-    static const std::vector<Implementation> all = [] {
-      std::vector<Implementation> list;
-      for (const auto& group : {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(),
-                                batchNorm(), pooling(), layerNorm(), attention(), outlookAttention(), alignLabels(),
-                                keepScale(), crossEntropy(), optimizer(), add(), cast()})
-        list.insert(list.end(), group.begin(), group.end());
-      return list;
-    }();
+    static const std::vector<Implementation> all = allOperations();
     return all;
   }
 

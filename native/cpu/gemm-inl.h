@@ -19,6 +19,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
 
+// The length of a row of n floats that is padded to whole vectors.
+inline int64_t paddedTo(int64_t n) { return roundUp(n, static_cast<int64_t>(hn::Lanes(Floats()))); }
+
 // A (m, k) with any strides, so that a transposed operand needs no copy: element (i, p) is data[i * row + p * column].
 struct Strided {
   const float* data;

@@ -181,15 +181,10 @@ HWY_INLINE void softmaxGradient(const float* HWY_RESTRICT probabilities, const f
   }
 }
 
-int64_t paddedWindow(int64_t area) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(Floats()));
-  return roundUp(area, lanes);
-}
-
 // out = fold(softmax(scale scores) unfold(values)) within a band. scratch: 2 area * channels + area * padded.
 void outlook(const Outlook& o, Band band, const float* values, const float* scores, float* probabilities, float* out,
              float* scratch) {
-  const int64_t area = o.area(), size = o.size(), padded = paddedWindow(area);
+  const int64_t area = o.area(), size = o.size(), padded = paddedTo(area);
   float *inputs = scratch, *outputs = inputs + area * o.channels, *weights = outputs + area * o.channels;
   clear(o, band, out);
   forWindows(o, band, [&](int64_t row, int64_t column, int64_t first, int64_t end) HWY_ATTR {
@@ -207,7 +202,7 @@ void outlook(const Outlook& o, Band band, const float* values, const float* scor
 // dvalues and dscores within a band, for the output's gradient. scratch: 3 area * channels + area * padded.
 void outlookGradient(const Outlook& o, Band band, const float* dout, const float* values, const float* probabilities,
                      float* dvalues, float* dscores, float* scratch) {
-  const int64_t area = o.area(), size = o.size(), padded = paddedWindow(area), window = area * o.channels;
+  const int64_t area = o.area(), size = o.size(), padded = paddedTo(area), window = area * o.channels;
   float *gradients = scratch, *inputs = gradients + window, *dinputs = inputs + window, *slopes = dinputs + window;
   clear(o, band, dvalues);
   forWindows(o, band, [&](int64_t row, int64_t column, int64_t first, int64_t end) HWY_ATTR {
@@ -240,7 +235,7 @@ namespace autoprog::cpu {
 
 HWY_EXPORT(outlook);
 HWY_EXPORT(outlookGradient);
-HWY_EXPORT(paddedWindow);
+HWY_EXPORT(paddedTo);
 
 namespace {
 
@@ -251,7 +246,7 @@ struct Bands : OutlookAttentionOperands {
   Bands(const Operands& operands, bool gradient)
       : OutlookAttentionOperands(operands, gradient),
         scratch(takeLotPerThread(*operands.scratch, (gradient ? 3 : 2) * area() * channels +
-                                                        area() * HWY_DYNAMIC_DISPATCH(paddedWindow)(area()))) {}
+                                                        area() * HWY_DYNAMIC_DISPATCH(paddedTo)(area()))) {}
 
   // Calls body(shape, band, first value of the image's maps, of its matrices, scratch).
   template <typename Body>

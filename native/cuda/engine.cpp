@@ -209,14 +209,7 @@ void Cuda::refuseWhileRecording(const char* what) const {
 }
 
 const std::vector<Implementation>& Cuda::operations() const {
-  static const std::vector<Implementation> all = [] {
-    std::vector<Implementation> list;
-    for (const auto& group : {images(), erase(), mix(), patches(), tokens(), position(), linear(), convolution(),
-                              batchNorm(), pooling(), layerNorm(), attention(), outlookAttention(), alignLabels(),
-                              keepScale(), crossEntropy(), optimizer(), add(), cast()})
-      list.insert(list.end(), group.begin(), group.end());
-    return list;
-  }();
+  static const std::vector<Implementation> all = allOperations();
   return all;
 }
 

@@ -7,7 +7,7 @@
 
 namespace autoprog::image {
 
-// One operation of a plan, in the order of lib/data/image-ops.ts.
+// One operation of a plan, in the order of lib/data/image/operations.ts.
 enum class Kind {
   crop,
   resize,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { missingSchemes, planRuns, sameConfig, shortenedOriginal } from '../../lib/cli/compare-plan.js'
-import { resolveConfig } from '../../lib/training/config.js'
+import { resolveConfig } from '../../lib/recipe/config.js'
 import { summary } from '../report/fixtures.js'
 
 const config = resolveConfig({

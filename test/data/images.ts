@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { after } from 'node:test'
 import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
-import type { Augmentation } from '../../lib/data/transform.js'
+import type { Augmentation } from '../../lib/data/image/transform.js'
 import { draw, type Purpose } from '../../lib/random.js'
 
 /** Shifts and mirror images. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadDataset } from '../../datasets/index.js'
 import { expandBraces } from '../../datasets/shards.js'
-import type { Split } from '../../lib/data/dataset.js'
+import type { Split } from '../../lib/data/source/dataset.js'
 import { noise, picture, temporaryFolder } from '../data/images.js'
 import { type Members, writeTar } from './archives.js'
 

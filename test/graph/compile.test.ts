@@ -9,8 +9,8 @@ import { bytesOf } from '../../lib/graph/tensor.js'
 import { layoutOf } from '../../lib/models/parameters.js'
 import { createModel } from '../../lib/models/registry.js'
 import { add, crossEntropy, layerNorm, linear, linearGelu, zero } from '../../lib/ops/index.js'
-import type { ProgramRequest } from '../../lib/training/programs.js'
-import { buildProgram } from '../../lib/training/programs.js'
+import { buildProgram } from '../../lib/session/programs.js'
+import type { ProgramRequest } from '../../lib/session/request.js'
 
 const settings = {
   ...{ classWeight: 1, denseWeight: 0.5 },

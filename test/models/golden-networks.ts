@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import type { Model } from '../../lib/models/model.js'
 import type { Device } from '../../lib/native.js'
-import type { GradientOptions } from '../../lib/training/batch.js'
-import type { Session } from '../../lib/training/session.js'
-import { createSession } from '../../lib/training/session.js'
+import type { GradientOptions } from '../../lib/session/batch.js'
+import type { Session } from '../../lib/session/session.js'
+import { createSession } from '../../lib/session/session.js'
 import type { Golden } from '../golden.js'
 import { assertClose } from '../golden.js'
 

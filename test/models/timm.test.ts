@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Model } from '../../lib/models/model.js'
 import { createModel } from '../../lib/models/registry.js'
 import { readTensors } from '../../lib/models/weights.js'
-import { createSession } from '../../lib/training/session.js'
+import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson } from '../golden.js'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import type { Mix } from '../../lib/data/mix.js'
+import type { Mix } from '../../lib/data/image/mix.js'
 import { compile } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph } from '../../lib/graph/graph.js'
@@ -18,7 +18,7 @@ import {
   oneHot,
   patches,
 } from '../../lib/ops/index.js'
-import { mixValues } from '../../lib/training/mixing.js'
+import { mixValues } from '../../lib/session/mixing.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson, goldenTensors, relativeError } from '../golden.js'
 import type { OpCase } from './harness.js'

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Dataset, Split } from '../../lib/data/dataset.js'
+import type { Dataset, Split } from '../../lib/data/source/dataset.js'
 import { createModel } from '../../lib/models/registry.js'
 import type { Device } from '../../lib/native.js'
-import { resolveConfig } from '../../lib/training/config.js'
+import { resolveConfig } from '../../lib/recipe/config.js'
 import { augmentationOf, bottleneck, evaluationOf, settle } from '../../lib/training/preparation.js'
 
 const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })

@@ -1,0 +1,139 @@
+/** Datasets made of image files in class folders, wherever those files lie. */
+import { AutoprogError, expected } from '../../errors.js'
+import type { Fault } from '../image/fault.js'
+import { arrangeClassFolders, arrangeTestHalf, holdOut, type LabelledPaths, type Listing } from './class-folders.js'
+import type { Dataset, LoadOptions, Split } from './dataset.js'
+import { decodeAhead, encodedSplit } from './encoded.js'
+
+/** Share of each class held out where nothing else is said. */
+const defaultShare = 0.1
+
+/** A tree of files that can be read. */
+export interface ImageTree extends Listing {
+  /** The bytes of a file; rejects with IMAGE where they cannot be had. */
+  read(path: string): Promise<Uint8Array>
+  /** The name of the file that holds an image and nothing else; undefined where it is not to be read. */
+  fileOf?(path: string): string | undefined
+  /** How to name a file to a human; `source/path` if not given. */
+  nameOf?(path: string): string
+  /** Releases what the tree holds open; harmless when repeated. */
+  close(): Promise<void>
+}
+
+type ListOptions = Pick<LoadOptions, 'holdOut' | 'seed'>
+
+export interface Trees {
+  readonly train: ImageTree
+  readonly test?: ImageTree | undefined
+}
+
+/** Some images of a tree. */
+export interface Half extends LabelledPaths {
+  readonly tree: ImageTree
+}
+
+/** Which images train and which test. */
+export interface Halves {
+  readonly classes: readonly string[]
+  readonly train: Half
+  readonly test: Half
+  readonly notices: readonly string[]
+  readonly faults: readonly Fault[]
+}
+
+/**
+ * The dataset as it is listed: nothing is read yet, and images are decoded on demand. Closes the trees where it fails.
+ * Images have three channels, as in torchvision's ImageFolder. Trees are taken for class folders unless `arrange` says otherwise.
+ */
+export async function listTrees(
+  name: string,
+  trees: Trees,
+  options: ListOptions,
+  arrange: (trees: Trees, options: ListOptions) => Halves = arrangeHalves,
+): Promise<Dataset> {
+  const close = async () => {
+    await trees.train.close()
+    await trees.test?.close()
+  }
+  try {
+    const { holdOut: share = defaultShare } = options
+    if (!(share > 0 && share < 1)) {
+      throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
+    }
+    const { classes, train, test, notices, faults } = arrange(trees, options)
+    const split = ({ tree, paths, labels }: Half) =>
+      encodedSplit({
+        labels,
+        channels: 3,
+        nameOf: (index) => nameIn(tree, paths[index]!),
+        read: (index) => tree.read(paths[index]!),
+        ...(tree.fileOf && { fileOf: (index) => tree.fileOf!(paths[index]!) }),
+      })
+    return {
+      ...{ name, classes, channels: 3, notices, faults, close },
+      train: split(train),
+      test: split(test),
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** The dataset with its halves decoded and held in memory where that serves, as `decodeAhead` says. Closes it where that fails. */
+export async function decodeDataset(dataset: Dataset, options: LoadOptions): Promise<Dataset> {
+  const total = dataset.train.length + dataset.test.length
+  const decode = (split: Split, before: number) =>
+    decodeAhead(split, { ...options, onProgress: (done) => options.onProgress?.(before + done, total) })
+  try {
+    const train = await decode(dataset.train, 0)
+    const test = await decode(dataset.test, dataset.train.length)
+    const notices = [...dataset.notices, ...train.notices, ...test.notices]
+    return { ...dataset, train: train.split, test: test.split, notices }
+  } catch (error) {
+    await dataset.close()
+    throw error
+  }
+}
+
+function arrangeHalves(trees: Trees, options: ListOptions): Halves {
+  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train)
+  const train = { ...arranged.train, tree: trees.train }
+  const faults = namedFaults(trees.train, arranged.faults)
+  if (test !== undefined) return { classes, train, test: { ...test, tree: trees.train }, notices, faults }
+  if (trees.test !== undefined) {
+    const half = arrangeTestHalf(trees.test, classes)
+    return {
+      ...{ classes, train, test: { ...half, tree: trees.test } },
+      notices: [...notices, besideNotice(trees.test), ...half.notices],
+      faults: [...faults, ...namedFaults(trees.test, half.faults)],
+    }
+  }
+  const { notice, ...halves } = holdOutOf(train, options)
+  return { classes, ...halves, notices: [...notices, notice], faults }
+}
+
+export const besideNotice = (test: ImageTree) =>
+  `the test images are those of ${test.source}, which lies beside the training images`
+
+/** Holds a share of each class out for testing. Throws DATA where there are too few images for that. */
+export function holdOutOf(
+  train: Half,
+  { holdOut: share = defaultShare, seed = 0 }: ListOptions,
+): { train: Half; test: Half; notice: string } {
+  const { tree } = train
+  const halves = holdOut(train, share, seed)
+  const held = halves.test.paths.length
+  if (held === 0) {
+    const hint = 'give every class at least two images, or a test half of its own'
+    throw new AutoprogError('DATA', `${tree.source} holds too few images to keep some for testing`, { hint })
+  }
+  const notice = `no test half was found: ${held} of ${train.paths.length} images are held out for testing (${Number((share * 100).toFixed(2))}% of each class, seed ${seed})`
+  return { train: { ...halves.train, tree }, test: { ...halves.test, tree }, notice }
+}
+
+/** How to name a file to a human. */
+export const nameIn = (tree: ImageTree, path: string): string => tree.nameOf?.(path) ?? `${tree.source}/${path}`
+
+export const namedFaults = (tree: ImageTree, faults: readonly Fault[]): Fault[] =>
+  faults.map((fault) => ({ ...fault, name: nameIn(tree, fault.name) }))

@@ -1,6 +1,6 @@
 // `npm run test:emulated [-- path…]`: builds the addon with the CUDA backend compiled for the host, and runs on it the
-// tests that any device has to pass, or those whose path contains one of the arguments. --build only builds; --sanitize
-// does both under AddressSanitizer; --list names the tests. Needs CMake, a C++ compiler and Boost.Context (apt-get install libboost-context-dev).
+// tests that any device has to pass, or those files and folders that are given. --build only builds; --sanitize does both
+// under AddressSanitizer; --list names the tests. Needs CMake, a C++ compiler and Boost.Context (apt-get install libboost-context-dev).
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -43,7 +43,7 @@ run('cmake', [
 ])
 run('cmake', ['--build', folder, '--parallel', String(availableParallelism())])
 if (!given.includes('--build'))
-  run(process.execPath, ['--import', 'tsx', 'scripts/test.mjs', ...(paths.length > 0 ? paths : deviceTests)], {
+  run(process.execPath, ['scripts/test.mjs', ...(paths.length > 0 ? paths : deviceTests)], {
     AUTOPROG_ADDON: join(process.cwd(), folder, 'autoprog.node'),
     AUTOPROG_DEVICE: 'cuda-emulated',
     ...(sanitize && {

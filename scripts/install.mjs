@@ -85,11 +85,9 @@ function withCMake(cuda) {
   ]
 }
 
-/** npm names its own node-gyp to the scripts it runs. Node's headers are used from beside Node where they are there. */
+/** Node's headers are used from beside Node where they are there. */
 function withNodeGyp() {
-  const npms = process.env.npm_config_node_gyp
-  const run = npms ? [process.execPath, npms] : onPath('node-gyp') ? ['node-gyp'] : undefined
-  if (!run) return undefined
+  const run = [process.execPath, require.resolve('node-gyp/bin/node-gyp.js')]
   const prefix = dirname(dirname(process.execPath))
   const headers = existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : []
   const oneDNN = options['without-onednn'] ? ['--', '-Donednn=0'] : []
@@ -123,8 +121,6 @@ function build() {
   if (!hasCompiler) fail(`no C++ compiler${compiler ? ` ${compiler}` : ''} is installed`)
   const useCMake = onPath('cmake') && !options['node-gyp']
   const commands = useCMake ? withCMake(true) : withNodeGyp()
-  if (!commands) fail('neither CMake nor node-gyp is installed')
-
   const tool = useCMake ? 'cmake-js' : 'node-gyp'
   say(`building the native addon with ${tool} (about a minute, some more with a CUDA toolkit)`)
   const start = Date.now()

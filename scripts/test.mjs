@@ -1,49 +1,35 @@
-// `npm test [-- path…]`: runs test/**/*.test.ts, or those whose path contains one of the arguments, two files at a time.
-// The files run in processes of their own, with this one's Node options (package.json gives `--import tsx`).
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
+// `npm test [-- path… --match=title]`: runs AVA, whose settings are in package.json, with its arguments. A line a test, and
+// a last line `N passed, N failed[, N skipped]`, in which a file that crashes or holds no tests counts as failed.
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 
-process.env.AUTOPROG_CACHE ??= '' // tests leave no listings in the user's cache
-const filters = process.argv.slice(2)
-const files = readdirSync('test', { recursive: true })
-  .map((path) => join('test', path))
-  .filter((path) => path.endsWith('.test.ts'))
-  .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
-  .sort()
+const require = createRequire(import.meta.url)
+const ava = join(dirname(require.resolve('ava')), 'cli.mjs')
 
+// TAP is the one output of AVA's that is made to be read by programs.
+const runner = spawn(process.execPath, [ava, '--tap', ...process.argv.slice(2)], {
+  stdio: ['inherit', 'pipe', 'inherit'],
+})
+const ended = new Promise((resolve) => runner.on('close', (status) => resolve(status ?? 1)))
 let passed = 0
 let failed = 0
 let skipped = 0
-
-function countPass({ name, nesting, details, skip, todo }) {
-  if (details.type === 'suite') return
-  if (nesting === 0 && files.includes(name)) return countEmptyFile(name)
-  if (skip !== undefined || todo !== undefined) skipped++
-  else passed++
+for await (const line of createInterface({ input: runner.stdout })) {
+  const [, not, title] = /^(not )?ok \d+ - (.*)$/.exec(line) ?? []
+  if (title === undefined) {
+    if (/^\s|^# {3}/.test(line)) console.log(line) // what an assertion found, or a test logged
+  } else if (title.endsWith(' # SKIP')) {
+    skipped++
+    console.log(`- ${title.slice(0, -' # SKIP'.length)}`)
+  } else {
+    if (not) failed++
+    else passed++
+    console.log(`${not ? '✖' : '✔'} ${title}`)
+  }
 }
-
-/** A file is reported as a test of its own only where it holds none or crashes. */
-function countEmptyFile(name) {
-  console.error(`${name} holds no tests`)
-  failed++
-}
-
-function countFail({ details, todo }) {
-  if (todo !== undefined) skipped++
-  // A parent fails with its children; they are what counts.
-  else if (details.error?.failureType !== 'subtestsFailed') failed++
-}
-
-function report() {
-  if (files.length === 0) console.error(`No test file matches ${filters.join(' ') || 'test/**/*.test.ts'}`)
-  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
-  process.exitCode = failed > 0 || passed === 0 ? 1 : 0
-}
-
-if (files.length === 0) report()
-else {
-  const tests = run({ files, concurrency: 2, timeout: 1_800_000 }).on('test:pass', countPass).on('test:fail', countFail)
-  tests.compose(new spec()).on('end', report).pipe(process.stdout)
-}
+const status = await ended
+if (status !== 0 && failed === 0) failed++ // AVA itself, or no file to run
+console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0

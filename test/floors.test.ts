@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 
 const root = join(import.meta.dirname, '..')
 
@@ -84,37 +83,37 @@ function findCycle(imports: Imports): string[] | undefined {
 
 const imports = readImports()
 
-test('every file stands on a known floor', () => {
+test('every file stands on a known floor', (t) => {
   const unknown = [...imports.keys()].filter((file) => !(floorOf(file) in allowed))
-  assert.deepEqual(unknown, [])
+  t.deepEqual(unknown, [])
 })
 
-test('a floor imports only from floors below it', () => {
-  assert.deepEqual(upwardImports(imports), [])
+test('a floor imports only from floors below it', (t) => {
+  t.deepEqual(upwardImports(imports), [])
 })
 
-test('no file imports itself through others', () => {
-  assert.equal(findCycle(imports)?.join(' -> '), undefined)
+test('no file imports itself through others', (t) => {
+  t.is(findCycle(imports)?.join(' -> '), undefined)
 })
 
-test('only lib/native.ts loads the addon', () => {
+test('only lib/native.ts loads the addon', (t) => {
   const loaders = [...imports.keys()].filter((file) => /autoprog\.node/.test(readFileSync(join(root, file), 'utf8')))
-  assert.deepEqual(
+  t.deepEqual(
     loaders.filter((file) => file !== 'lib/native.ts'),
     [],
   )
 })
 
-test('wrong imports would be seen', () => {
+test('wrong imports would be seen', (t) => {
   const source = `import type { A } from '../training/a.js'\nexport {\n  b,\n} from "./b.js"\nconst c = await import('../../datasets/c.js')`
   const wrong: Imports = new Map([
     ['lib/data/x.ts', importsOf('lib/data/x.ts', source)],
     ['lib/data/b.ts', ['lib/graph/d.ts', 'lib/errors.ts', 'lib/data/x.ts']],
   ])
-  assert.deepEqual(upwardImports(wrong), [
+  t.deepEqual(upwardImports(wrong), [
     'lib/data/x.ts imports lib/training/a.ts',
     'lib/data/x.ts imports datasets/c.ts',
     'lib/data/b.ts imports lib/graph/d.ts',
   ])
-  assert.deepEqual(findCycle(wrong), ['lib/data/x.ts', 'lib/data/b.ts', 'lib/data/x.ts'])
+  t.deepEqual(findCycle(wrong), ['lib/data/x.ts', 'lib/data/b.ts', 'lib/data/x.ts'])
 })

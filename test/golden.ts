@@ -1,6 +1,6 @@
-import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
 import type { TensorFile } from '../lib/models/weights.js'
 import { readTensors } from '../lib/models/weights.js'
 
@@ -26,7 +26,7 @@ export async function goldenTensors(name: string): Promise<Golden> {
   const file = await readTensors(path(`${name}.safetensors`))
   const get = (tensor: string) => {
     const stored = file.tensors.get(tensor)
-    assert.ok(stored, `${name} has no tensor ${tensor}`)
+    if (!stored) throw new Error(`${name} has no tensor ${tensor}`)
     return stored
   }
   return {
@@ -56,8 +56,14 @@ export function relativeError(actual: ArrayLike<number>, wanted: ArrayLike<numbe
 }
 
 /** The fixtures' tolerance: ‖a - b‖ <= r ‖b‖ + 1e-6 √n. */
-export function assertClose(actual: ArrayLike<number>, wanted: ArrayLike<number>, r: number, what: string): void {
-  assert.equal(actual.length, wanted.length, `${what}: length`)
+export function assertClose(
+  t: ExecutionContext,
+  actual: ArrayLike<number>,
+  wanted: ArrayLike<number>,
+  r: number,
+  what: string,
+): void {
+  t.is(actual.length, wanted.length, `${what}: length`)
   let difference = 0
   let norm = 0
   for (let i = 0; i < wanted.length; i++) {
@@ -65,7 +71,7 @@ export function assertClose(actual: ArrayLike<number>, wanted: ArrayLike<number>
     norm += wanted[i]! ** 2
   }
   const limit = r * Math.sqrt(norm) + 1e-6 * Math.sqrt(wanted.length)
-  assert.ok(
+  t.true(
     Math.sqrt(difference) <= limit,
     `${what}: difference ${Math.sqrt(difference)} exceeds ${limit} (relative ${relativeError(actual, wanted)})`,
   )

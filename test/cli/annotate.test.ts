@@ -1,12 +1,12 @@
 /** Label maps through the command line, made by a small network trained on a folder of real image files. */
-import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import sharp from 'sharp'
 import { loadDataset } from '../../datasets/index.js'
 import { transformImages } from '../../lib/data/image/operations.js'
@@ -47,15 +47,16 @@ function start(...flags: string[]): { child: ChildProcess; output: () => string;
   return { child, output: () => text, ended: once(child, 'close').then(([status]) => status as number | null) }
 }
 
-async function autoprog(status: number, ...flags: string[]): Promise<string> {
+async function autoprog(t: ExecutionContext, status: number, ...flags: string[]): Promise<string> {
   const { output, ended } = start(...flags)
-  assert.equal(await ended, status, output())
+  t.is(await ended, status, output())
   return output()
 }
 
-const annotate = (status: number, ...flags: string[]) => autoprog(status, 'annotate', run, 'images', ...flags)
+const annotate = (t: ExecutionContext, status: number, ...flags: string[]) =>
+  autoprog(t, status, 'annotate', run, 'images', ...flags)
 
-before(async () => {
+test.before(async (t) => {
   await writeTree(join(folder, 'images'), { ...(await pictures('train', perClass)), ...(await pictures('val', 4)) })
   writeFileSync(
     join(folder, 'halves.yaml'),
@@ -73,18 +74,18 @@ ema: { decays: [0.9] }
 evaluation: { batch: 16 }
 `,
   )
-  await autoprog(0, 'train', 'halves.yaml', '--out', run)
+  await autoprog(t, 0, 'train', 'halves.yaml', '--out', run)
 })
 
-test('a run annotates its training images, and token labelling finds the maps', async () => {
-  const text = await annotate(0, 'labels.safetensors')
-  assert.match(
+test('a run annotates its training images, and token labelling finds the maps', async (t) => {
+  const text = await annotate(t, 0, 'labels.safetensors')
+  t.regex(
     text,
     /^labels\.safetensors: label maps of 120 training images, the best 2 of 2 classes on 4 x 4, .*B, in .* s$/m,
   )
   const { train, classes, close } = await loadDataset(join(folder, 'images'))
   const maps = await openLabelMaps(join(folder, 'labels.safetensors'), { split: train, classes })
-  assert.deepEqual([maps.shape, maps.logits, maps.found, maps.notices], [[2, 4, 4], false, 120, []])
+  t.deepEqual([maps.shape, maps.logits, maps.found, maps.notices], [[2, 4, 4], false, 120, []])
   const { session, close: closeRun } = await openTrained(join(folder, run), { data: join(folder, 'images') })
   for (const index of [0, 59, 60, 119]) {
     // The whole picture, made square.
@@ -97,9 +98,9 @@ test('a run annotates its training images, and token labelling finds the maps', 
     const { classes: best, scores } = await maps.at(index)
     for (let cell = 0; cell < 16; cell++) {
       const [left, right] = tokenLogits!.subarray(2 * cell)
-      assert.deepEqual([best[cell], best[16 + cell]], left! >= right! ? [0, 1] : [1, 0])
+      t.deepEqual([best[cell], best[16 + cell]], left! >= right! ? [0, 1] : [1, 0])
       const wanted = 1 / (1 + Math.exp(-Math.abs(left! - right!)))
-      assert.ok(Math.abs(scores[cell]! - wanted) < 1e-3 && Math.abs(scores[16 + cell]! - (1 - wanted)) < 1e-3)
+      t.true(Math.abs(scores[cell]! - wanted) < 1e-3 && Math.abs(scores[16 + cell]! - (1 - wanted)) < 1e-3)
     }
   }
   await closeRun()
@@ -107,10 +108,11 @@ test('a run annotates its training images, and token labelling finds the maps', 
   await close()
 })
 
-test('other settings give other maps; a checkpoint will do for a run', async () => {
+test('other settings give other maps; a checkpoint will do for a run', async (t) => {
   const [checkpoint] = await readdir(join(folder, run, 'checkpoints'))
   const flags = ['--resolution', '48', '--top', '1', '--batch', '7', '--weights', 'ema0', '--json']
   const text = await autoprog(
+    t,
     0,
     'annotate',
     join(run, 'checkpoints', checkpoint!),
@@ -119,18 +121,18 @@ test('other settings give other maps; a checkpoint will do for a run', async () 
     ...flags,
   )
   const { seconds, ...document } = JSON.parse(text) as { seconds: number }
-  assert.ok(seconds > 0)
+  t.true(seconds > 0)
   const { size: bytes } = await stat(join(folder, 'fine.safetensors'))
-  assert.deepEqual(document, {
+  t.deepEqual(document, {
     ...{ labels: 'fine.safetensors', run: join(run, 'checkpoints', checkpoint!), data: 'images' },
     ...{ images: 120, resumedFrom: 0, classes: 2, top: 1, grid: 6, resolution: 48, bytes },
     notices: ['the test images are those in val/'],
   })
 })
 
-test('what an interrupt leaves is gone on with by the same command, to the same bytes', async () => {
+test('what an interrupt leaves is gone on with by the same command, to the same bytes', async (t) => {
   const flags = ['--resolution', '256', '--batch', '2']
-  await annotate(0, 'whole.safetensors', ...flags)
+  await annotate(t, 0, 'whole.safetensors', ...flags)
   const part = join(folder, 'pieces.safetensors.part')
   const { child, output, ended } = start('annotate', run, 'images', 'pieces.safetensors', ...flags)
   while (!existsSync(part) && child.exitCode === null) await new Promise((done) => setTimeout(done, 5))
@@ -138,55 +140,46 @@ test('what an interrupt leaves is gone on with by the same command, to the same 
   child.kill('SIGINT')
   const status = await ended
   if (status === 130) {
-    assert.match(output(), /stopping; the maps made so far are kept/)
-    assert.ok(existsSync(part) && !existsSync(join(folder, 'pieces.safetensors')))
-    const other = await annotate(1, 'pieces.safetensors', '--resolution', '64', '--batch', '2')
-    assert.match(
-      other,
-      /error DATA: pieces\.safetensors\.part was begun with other label maps: resolution differs\nhint: /,
-    )
-    await annotate(0, 'pieces.safetensors', ...flags)
-  } else assert.ok(!existsSync(part), output()) // it was faster than the signal
-  assert.ok(!existsSync(part))
-  assert.ok(
+    t.regex(output(), /stopping; the maps made so far are kept/)
+    t.true(existsSync(part) && !existsSync(join(folder, 'pieces.safetensors')))
+    const other = await annotate(t, 1, 'pieces.safetensors', '--resolution', '64', '--batch', '2')
+    t.regex(other, /error DATA: pieces\.safetensors\.part was begun with other label maps: resolution differs\nhint: /)
+    await annotate(t, 0, 'pieces.safetensors', ...flags)
+  } else t.true(!existsSync(part), output()) // it was faster than the signal
+  t.true(!existsSync(part))
+  t.true(
     readFileSync(join(folder, 'pieces.safetensors')).equals(readFileSync(join(folder, 'whole.safetensors'))),
     'the same bytes',
   )
 })
 
-test('what cannot be done is said, and nothing is left behind', async () => {
-  await annotate(0, 'taken.safetensors')
+test('what cannot be done is said, and nothing is left behind', async (t) => {
+  await annotate(t, 0, 'taken.safetensors')
   const before = (await readdir(folder)).sort()
-  assert.match(
-    await annotate(1, 'taken.safetensors'),
+  t.regex(
+    await annotate(t, 1, 'taken.safetensors'),
     /error DATA: taken\.safetensors is there already\nhint: add --force/,
   )
-  assert.match(await annotate(1, 'labels.pt'), /error CONFIG: Expected a name that ends in \.safetensors/)
-  assert.match(
-    await annotate(1, 'x.safetensors', '--top', '3'),
+  t.regex(await annotate(t, 1, 'labels.pt'), /error CONFIG: Expected a name that ends in \.safetensors/)
+  t.regex(
+    await annotate(t, 1, 'x.safetensors', '--top', '3'),
     /error CONFIG: Expected an integer from 1 to the 2 classes/,
   )
-  assert.match(
-    await annotate(1, 'x.safetensors', '--resolution', '33'),
-    /error CONFIG: Expected a multiple of 8 pixels/,
-  )
-  assert.match(
-    await annotate(1, 'x.safetensors', '--weights', 'ema4'),
+  t.regex(await annotate(t, 1, 'x.safetensors', '--resolution', '33'), /error CONFIG: Expected a multiple of 8 pixels/)
+  t.regex(
+    await annotate(t, 1, 'x.safetensors', '--weights', 'ema4'),
     /error CONFIG: Expected model or one of 1 averages/,
   )
-  assert.match(
-    await annotate(1, 'x.safetensors', '--batch', '0'),
-    /error CONFIG: Expected a positive integer for batch/,
-  )
-  assert.match(
-    await autoprog(1, 'annotate', run, 'fashion-mnist', 'x.safetensors'),
+  t.regex(await annotate(t, 1, 'x.safetensors', '--batch', '0'), /error CONFIG: Expected a positive integer for batch/)
+  t.regex(
+    await autoprog(t, 1, 'annotate', run, 'fashion-mnist', 'x.safetensors'),
     /error DATA: Expected 2 classes, as runs\/halves was trained for, for fashion-mnist/,
   )
-  assert.match(
-    await autoprog(1, 'annotate', 'nowhere', 'images', 'x.safetensors'),
+  t.regex(
+    await autoprog(t, 1, 'annotate', 'nowhere', 'images', 'x.safetensors'),
     /error CONFIG: Cannot read the recipe/,
   )
-  assert.match(await annotate(1, join('nowhere', 'x.safetensors')), /error DATA: Cannot write/)
-  assert.deepEqual((await readdir(folder)).sort(), before)
-  await annotate(0, 'taken.safetensors', '--force')
+  t.regex(await annotate(t, 1, join('nowhere', 'x.safetensors')), /error DATA: Cannot write/)
+  t.deepEqual((await readdir(folder)).sort(), before)
+  await annotate(t, 0, 'taken.safetensors', '--force')
 })

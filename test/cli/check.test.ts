@@ -1,14 +1,17 @@
 /** `autoprog check` on real files, some of them broken on purpose. */
-import assert from 'node:assert/strict'
+
 import { spawnSync } from 'node:child_process'
 import { chmod, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import sharp from 'sharp'
 import { pack } from 'tar-stream'
 import { classPictures, picture, temporaryFolder, vastPng, writeTree } from '../data/images.js'
+import { different, same } from '../same.js'
+import { unless } from '../unless.js'
 
 const folder = await temporaryFolder()
 
@@ -32,9 +35,9 @@ interface Report {
   sheet: string | null
 }
 
-function report(...flags: string[]): { status: number | null; found: Report } {
+function report(t: ExecutionContext, ...flags: string[]): { status: number | null; found: Report } {
   const { status, stdout, stderr } = autoprog('check', ...flags, '--json')
-  assert.notEqual(stdout, '', stderr)
+  t.not(stdout, '', stderr)
   return { status, found: JSON.parse(stdout) as Report }
 }
 
@@ -44,7 +47,7 @@ const good = async () => ({
   ...(await classPictures('val/', ['cat', 'dog'], 2, (i) => ({ width: 20 + i, height: 20 }))),
 })
 
-test('planted faults are found by name and kind, and nothing else is', async () => {
+test('planted faults are found by name and kind, and nothing else is', async (t) => {
   const jpeg = await picture({ format: 'jpeg', width: 64, height: 64 })
   await writeTree(join(folder, 'faulty'), {
     ...(await good()),
@@ -60,9 +63,9 @@ test('planted faults are found by name and kind, and nothing else is', async () 
   })
   await symlink('gone.jpg', join(folder, 'faulty', 'train', 'cat', 'lost.jpg'))
   await symlink('gone', join(folder, 'faulty', 'train', 'cat', 'lost'))
-  const { status, found } = report('faulty')
-  assert.equal(status, 1)
-  assert.deepEqual(
+  const { status, found } = report(t, 'faulty')
+  t.is(status, 1)
+  t.deepEqual(
     found.broken.map(({ name, fault }) => [name, fault]),
     [
       ['faulty/train/cat/lost', 'link'],
@@ -74,56 +77,53 @@ test('planted faults are found by name and kind, and nothing else is', async () 
       ['faulty/val/cat/empty.png', 'empty'],
     ],
   )
-  assert.deepEqual(found.classes, [
+  t.deepEqual(found.classes, [
     { name: 'cat', train: 9, test: 3, broken: 4 },
     { name: 'dog', train: 10, test: 2, broken: 2 },
   ])
-  assert.deepEqual([found.images, found.refused, found.sheet], [24, true, null])
+  t.deepEqual([found.images, found.refused, found.sheet], [24, true, null])
   const size = (width: number, height: number, name: string) => ({ name: `faulty/${name}`, width, height })
-  assert.deepEqual(found.sizes!.smallest, size(1, 1, 'train/dog/tiny.png'))
-  assert.deepEqual(found.sizes!.largest, size(110, 10, 'train/dog/strip.png'))
-  assert.deepEqual([found.sizes!.distinct, found.sizes!.extreme.length], [8, 1])
-  assert.match(found.notices.join('\n'), /1 files .* are not images .*: train\/notes\.txt/)
-  assert.match(found.notices.join('\n'), /1 images of faulty\/train lie in no class folder .*: train\/loose\.png/)
+  t.deepEqual(found.sizes!.smallest, size(1, 1, 'train/dog/tiny.png'))
+  t.deepEqual(found.sizes!.largest, size(110, 10, 'train/dog/strip.png'))
+  t.deepEqual([found.sizes!.distinct, found.sizes!.extreme.length], [8, 1])
+  t.regex(found.notices.join('\n'), /1 files .* are not images .*: train\/notes\.txt/)
+  t.regex(found.notices.join('\n'), /1 images of faulty\/train lie in no class folder .*: train\/loose\.png/)
 })
 
-test('the text lists each broken file under the kind of its fault', () => {
+test('the text lists each broken file under the kind of its fault', (t) => {
   const { status, stdout } = autoprog('check', 'faulty')
-  assert.equal(status, 1)
-  assert.match(stdout, /^faulty: 19 training images, 5 held out, 2 classes$/m)
-  assert.match(
-    stdout,
-    /^zero bytes \(2\):\n {2}faulty\/train\/cat\/empty\.jpg: .*\n {2}faulty\/val\/cat\/empty\.png: /m,
-  )
-  assert.match(stdout, /^truncated or damaged \(1\):\n {2}faulty\/train\/cat\/truncated\.jpg: .*premature end/m)
-  assert.match(stdout, /^above the pixel limit \(1\):\n {2}faulty\/train\/dog\/vast\.png: .*268,402,689 pixels$/m)
-  assert.match(stdout, /^links that lead nowhere \(2\):\n.*cat\/lost: it is a link to gone, which is not there$/m)
-  assert.match(stdout, /^sizes: smallest 1 x 1, median 22 x 20, largest 110 x 10; 8 different ones$/m)
-  assert.match(stdout, /7 broken; training would refuse: above 1 % of a half\n$/)
+  t.is(status, 1)
+  t.regex(stdout, /^faulty: 19 training images, 5 held out, 2 classes$/m)
+  t.regex(stdout, /^zero bytes \(2\):\n {2}faulty\/train\/cat\/empty\.jpg: .*\n {2}faulty\/val\/cat\/empty\.png: /m)
+  t.regex(stdout, /^truncated or damaged \(1\):\n {2}faulty\/train\/cat\/truncated\.jpg: .*premature end/m)
+  t.regex(stdout, /^above the pixel limit \(1\):\n {2}faulty\/train\/dog\/vast\.png: .*268,402,689 pixels$/m)
+  t.regex(stdout, /^links that lead nowhere \(2\):\n.*cat\/lost: it is a link to gone, which is not there$/m)
+  t.regex(stdout, /^sizes: smallest 1 x 1, median 22 x 20, largest 110 x 10; 8 different ones$/m)
+  t.regex(stdout, /7 broken; training would refuse: above 1 % of a half\n$/)
 })
 
-test('a good set exits 0 and says of which classes and sizes it is', async () => {
+test('a good set exits 0 and says of which classes and sizes it is', async (t) => {
   await writeTree(join(folder, 'good'), await good())
   const { status, stdout, stderr } = autoprog('check', 'good')
-  assert.deepEqual([status, stderr], [0, ''])
-  assert.match(stdout, /│ cat +│ +6 │ +2 │ +0 │/)
-  assert.match(stdout, /all 16 images are good\n$/)
+  t.deepEqual([status, stderr], [0, ''])
+  t.regex(stdout, /│ cat +│ +6 │ +2 │ +0 │/)
+  t.regex(stdout, /all 16 images are good\n$/)
   await writeTree(join(folder, 'alike'), await classPictures('', ['Cat', 'cat', 'dog'], 5))
-  const { found, ...alike } = report('alike')
-  assert.equal(alike.status, 0)
-  assert.match(found.notices[0]!, /the classes "Cat" and "cat" differ only in case or spaces/)
-  assert.equal(found.sizes!.distinct, 1)
+  const { found, ...alike } = report(t, 'alike')
+  t.is(alike.status, 0)
+  t.regex(found.notices[0]!, /the classes "Cat" and "cat" differ only in case or spaces/)
+  t.is(found.sizes!.distinct, 1)
 })
 
-test('what training refuses is refused alike, by its name', async () => {
+test('what training refuses is refused alike, by its name', async (t) => {
   await writeTree(join(folder, 'unknown'), { ...(await good()), 'val/cow/1.png': await picture() })
   const unknown = autoprog('check', 'unknown')
-  assert.equal(unknown.status, 1)
-  assert.match(unknown.stderr, /error DATA: unknown\/val has the class cow, which the training half has not\nhint: /)
-  assert.match(autoprog('check', 'nowhere').stderr, /error DATA: There is no dataset and no file named nowhere/)
+  t.is(unknown.status, 1)
+  t.regex(unknown.stderr, /error DATA: unknown\/val has the class cow, which the training half has not\nhint: /)
+  t.regex(autoprog('check', 'nowhere').stderr, /error DATA: There is no dataset and no file named nowhere/)
 })
 
-test('an archive is checked in place; one that is cut off is named', async () => {
+test('an archive is checked in place; one that is cut off is named', async (t) => {
   const packing = pack()
   const members = { ...(await good()), 'train/cat/empty.png': Buffer.alloc(0), 'train/dog/text.jpg': Buffer.from('no') }
   for (const [name, content] of Object.entries(members)) packing.entry({ name }, content)
@@ -131,58 +131,58 @@ test('an archive is checked in place; one that is cut off is named', async () =>
   packing.finalize()
   const bytes = await buffer(packing as unknown as AsyncIterable<Buffer>)
   await writeFile(join(folder, 'pets.tar'), bytes)
-  const { status, found } = report('pets.tar')
-  assert.deepEqual(
+  const { status, found } = report(t, 'pets.tar')
+  t.deepEqual(
     [status, ...found.broken.map(({ name, fault }) => `${name} ${fault}`)],
     [1, 'pets.tar/train/cat/empty.png empty', 'pets.tar/train/dog/link.png link', 'pets.tar/train/dog/text.jpg format'],
   )
   await truncate(join(folder, 'pets.tar'), bytes.length / 2)
   const cut = autoprog('check', 'pets.tar', '--json')
-  assert.equal(cut.status, 1)
-  assert.match(cut.stderr, /error DATA: Cannot read pets\.tar as a tar archive: /)
-  assert.equal((JSON.parse(cut.stdout) as { error: { code: string } }).error.code, 'DATA')
+  t.is(cut.status, 1)
+  t.regex(cut.stderr, /error DATA: Cannot read pets\.tar as a tar archive: /)
+  t.is((JSON.parse(cut.stdout) as { error: { code: string } }).error.code, 'DATA')
 })
 
 const superuser = process.geteuid?.() === 0 && 'the superuser may read everything'
-test('a folder without permission is named, and the rest is checked', { skip: superuser }, async () => {
+unless(superuser)('a folder without permission is named, and the rest is checked', async (t) => {
   await writeTree(join(folder, 'shut'), { ...(await good()), 'train/cat/inner/x.png': await picture() })
   await chmod(join(folder, 'shut/train/cat/inner'), 0)
-  const { status, found } = report('shut')
+  const { status, found } = report(t, 'shut')
   await chmod(join(folder, 'shut/train/cat/inner'), 0o755)
-  assert.deepEqual([status, found.images], [1, 16])
-  assert.deepEqual(
+  t.deepEqual([status, found.images], [1, 16])
+  t.deepEqual(
     found.broken.map(({ name, fault }) => [name, fault]),
     [['shut/train/cat/inner', 'unreadable']],
   )
 })
 
-test('the sheet has a row for each of eight images, at the size that training uses', async () => {
+test('the sheet has a row for each of eight images, at the size that training uses', async (t) => {
   const read = async () => {
     const { width, height } = await sharp(join(folder, 'sheet.png')).metadata()
     const bytes = await readFile(join(folder, 'sheet.png'))
     await rm(join(folder, 'sheet.png'))
     return { width, height, bytes }
   }
-  const { status, found } = report('faulty', '--sheet', 'sheet.png')
-  assert.deepEqual([status, found.sheet], [1, 'sheet.png'])
+  const { status, found } = report(t, 'faulty', '--sheet', 'sheet.png')
+  t.deepEqual([status, found.sheet], [1, 'sheet.png'])
   const photos = await read()
-  assert.ok(photos.width! > 7 * 224 && photos.height! > 8 * 224, 'photographs at 224 pixels')
-  report('alike', '--sheet', 'sheet.png')
+  t.true(photos.width! > 7 * 224 && photos.height! > 8 * 224, 'photographs at 224 pixels')
+  report(t, 'alike', '--sheet', 'sheet.png')
   const small = await read()
-  assert.ok(small.width! > 7 * 128 && small.width! < 7 * 150, 'small squares at their own size, enlarged')
-  report('alike', '--sheet', 'sheet.png')
-  assert.deepEqual((await read()).bytes, small.bytes)
+  t.true(small.width! > 7 * 128 && small.width! < 7 * 150, 'small squares at their own size, enlarged')
+  report(t, 'alike', '--sheet', 'sheet.png')
+  same(t, (await read()).bytes, small.bytes)
   for (const flags of [
     ['--seed', '1'],
     ['--set', 'augmentation.randAugment=null'],
   ]) {
-    report('alike', '--sheet', 'sheet.png', ...flags)
-    assert.notDeepEqual((await read()).bytes, small.bytes)
+    report(t, 'alike', '--sheet', 'sheet.png', ...flags)
+    different(t, (await read()).bytes, small.bytes)
   }
-  report('mnist', '--recipe', 'mnist', '--sheet', 'sheet.png')
+  report(t, 'mnist', '--recipe', 'mnist', '--sheet', 'sheet.png')
   const grey = await read()
-  assert.ok(grey.width! > 7 * 112 && grey.width! < 7 * 150)
+  t.true(grey.width! > 7 * 112 && grey.width! < 7 * 150)
   const absent = autoprog('check', 'alike', '--sheet', 'absent/sheet.png')
-  assert.equal(absent.status, 1)
-  assert.match(absent.stderr, /error CONFIG: Cannot write the sheet absent\/sheet\.png: ENOENT/)
+  t.is(absent.status, 1)
+  t.regex(absent.stderr, /error CONFIG: Cannot write the sheet absent\/sheet\.png: ENOENT/)
 })

@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { missingSchemes, planRuns, sameConfig, shortenedOriginal } from '../../lib/cli/compare-plan.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
 import { summary } from '../report/fixtures.js'
@@ -12,8 +11,8 @@ const config = resolveConfig({
   schedule: { lengths: [1, 1, 1, 2] },
 })
 
-test('runs go seed by seed, the control last within each', () => {
-  assert.deepEqual(
+test('runs go seed by seed, the control last within each', (t) => {
+  t.deepEqual(
     planRuns(['original-short', 'original', 'autoprog', 'original'], [0, 2, 0]).map(
       ({ scheme, seed }) => `${scheme}-${seed}`,
     ),
@@ -21,13 +20,13 @@ test('runs go seed by seed, the control last within each', () => {
   )
 })
 
-test('the control needs both runs that it is measured by', () => {
-  assert.equal(missingSchemes(['original-short', 'autoprog', 'original']), undefined)
-  assert.equal(missingSchemes(['prog']), undefined)
-  assert.match(missingSchemes(['original-short']) ?? '', /add original and autoprog/)
+test('the control needs both runs that it is measured by', (t) => {
+  t.is(missingSchemes(['original-short', 'autoprog', 'original']), undefined)
+  t.is(missingSchemes(['prog']), undefined)
+  t.regex(missingSchemes(['original-short']) ?? '', /add original and autoprog/)
 })
 
-test('the control gets the epochs that fit, never fewer, and its learning rate in proportion', () => {
+test('the control gets the epochs that fit, never fewer, and its learning rate in proportion', (t) => {
   const cases: [autoprog: number, epochs: number, cooldown: number][] = [
     [500, 10, 2], // 12 of 24 epochs in all
     [501, 11, 2],
@@ -38,24 +37,24 @@ test('the control gets the epochs that fit, never fewer, and its learning rate i
   ]
   for (const [seconds, epochs, cooldown] of cases) {
     const short = shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds }))
-    assert.equal(short.config.epochs, epochs, `${seconds} s`)
-    assert.equal(short.config.learningRate.cooldownEpochs, cooldown, `${seconds} s`)
-    assert.ok(Math.abs(short.config.learningRate.warmupEpochs - (2 * epochs) / 20) < 1e-12)
-    assert.equal(short.config.schedule.kind, 'original')
-    assert.equal(short.config.schedule.lengths, null)
-    assert.equal(short.config.seed, 3)
+    t.is(short.config.epochs, epochs, `${seconds} s`)
+    t.is(short.config.learningRate.cooldownEpochs, cooldown, `${seconds} s`)
+    t.true(Math.abs(short.config.learningRate.warmupEpochs - (2 * epochs) / 20) < 1e-12)
+    t.is(short.config.schedule.kind, 'original')
+    t.is(short.config.schedule.lengths, null)
+    t.is(short.config.seed, 3)
   }
-  assert.equal(
+  t.is(
     shortenedOriginal(config, summary({ seconds: 1000 }), summary({ seconds: 501 })).notice,
     "original-short, seed 3: 12.02 epochs of the original fit AutoProg's time; it gets 13 of 24",
   )
 })
 
-test('a recorded recipe is the same where nothing but auto has been settled', () => {
-  assert.ok(sameConfig(config, structuredClone(config)))
-  assert.ok(sameConfig(config, { ...config, microBatch: 64, threads: 2 }))
-  assert.ok(!sameConfig({ ...config, microBatch: 64 }, config))
-  assert.ok(!sameConfig(config, { ...config, epochs: 21 }))
-  assert.ok(!sameConfig(config, { ...config, ema: { decays: [0.998, 0.9986, 0.999] } }))
-  assert.ok(!sameConfig(config, { ...config, schedule: { ...config.schedule, lengths: null } }))
+test('a recorded recipe is the same where nothing but auto has been settled', (t) => {
+  t.true(sameConfig(config, structuredClone(config)))
+  t.true(sameConfig(config, { ...config, microBatch: 64, threads: 2 }))
+  t.true(!sameConfig({ ...config, microBatch: 64 }, config))
+  t.true(!sameConfig(config, { ...config, epochs: 21 }))
+  t.true(!sameConfig(config, { ...config, ema: { decays: [0.998, 0.9986, 0.999] } }))
+  t.true(!sameConfig(config, { ...config, schedule: { ...config.schedule, lengths: null } }))
 })

@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict'
-import { mock, test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { createCounter } from '../../lib/cli/counter.js'
 
 function stream(isTTY: boolean) {
@@ -7,9 +7,18 @@ function stream(isTTY: boolean) {
   return { written, stream: { isTTY, write: (text: string) => written.push(text) } as unknown as NodeJS.WriteStream }
 }
 
-test('a counter shows long work now and then, and each piece of work by itself', () => {
+/** Replaces the clock for one test. */
+function useClock(t: ExecutionContext, now: () => number): void {
+  const real = performance.now
+  performance.now = now
+  t.teardown(() => {
+    performance.now = real
+  })
+}
+
+test('a counter shows long work now and then, and each piece of work by itself', (t) => {
   let now = 1e6
-  mock.method(performance, 'now', () => now)
+  useClock(t, () => now)
   const { written, stream: log } = stream(false)
   const counter = createCounter(log, 'evaluating', 'images')
   const work = (seconds: number) => {
@@ -21,29 +30,27 @@ test('a counter shows long work now and then, and each piece of work by itself',
     counter.clear()
   }
   work(4)
-  assert.deepEqual(written, [])
+  t.deepEqual(written, [])
   now += 60_000
   work(10)
-  assert.deepEqual(written, [
+  t.deepEqual(written, [
     'evaluating 600 of 5,000 images · half · 100 a second\n',
     'evaluating 1,100 of 5,000 images · 100 a second\n',
   ])
-  mock.restoreAll()
 })
 
-test('on a terminal the line is taken away, where there is one', () => {
+test('on a terminal the line is taken away, where there is one', (t) => {
   let now = 0
-  mock.method(performance, 'now', () => now)
+  useClock(t, () => now)
   const { written, stream: terminal } = stream(true)
   const counter = createCounter(terminal, 'reading', 'files')
   counter.show(1)
   counter.clear()
-  assert.deepEqual(written, [])
+  t.deepEqual(written, [])
   counter.show(1)
   now += 200
   counter.show(3, undefined, '1 broken')
   counter.clear()
   counter.clear()
-  assert.deepEqual(written, ['\r\x1b[Kreading 3 files · 1 broken · 10 a second', '\r\x1b[K'])
-  mock.restoreAll()
+  t.deepEqual(written, ['\r\x1b[Kreading 3 files · 1 broken · 10 a second', '\r\x1b[K'])
 })

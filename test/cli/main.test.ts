@@ -1,10 +1,9 @@
-import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import test from 'ava'
 
 const main = resolve('lib/cli/main.ts')
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-cli-'))
@@ -19,17 +18,17 @@ function autoprog(...flags: string[]) {
   return { status, stdout, stderr }
 }
 
-test('every command has help with an example, and exits 0', () => {
+test('every command has help with an example, and exits 0', (t) => {
   const { status, stdout } = autoprog('--help')
-  assert.equal(status, 0)
+  t.is(status, 0)
   for (const command of ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'doctor']) {
-    assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
+    t.regex(stdout, new RegExp(`^  ${command} `, 'm'))
     const help = autoprog(command, '--help')
-    assert.equal(help.status, 0, help.stderr)
-    assert.match(help.stdout, new RegExp(`Example:\n  autoprog ${command}`))
-    assert.match(help.stdout, /--json/)
+    t.is(help.status, 0, help.stderr)
+    t.regex(help.stdout, new RegExp(`Example:\n  autoprog ${command}`))
+    t.regex(help.stdout, /--json/)
   }
-  assert.match(autoprog('--version').stdout, /^\d+\.\d+\.\d+\n$/)
+  t.regex(autoprog('--version').stdout, /^\d+\.\d+\.\d+\n$/)
 })
 
 /** A mistake on the command line exits 2 and says on stderr what it is. */
@@ -60,11 +59,11 @@ const mistakes: [flags: string[], message: RegExp][] = [
   [['doctor', 'me'], /too many arguments/],
 ]
 for (const [flags, message] of mistakes) {
-  test(`autoprog ${flags.join(' ')} exits 2`, () => {
+  test(`autoprog ${flags.map((flag) => flag || "''").join(' ')} exits 2`, (t) => {
     const { status, stdout, stderr } = autoprog(...flags)
-    assert.equal(status, 2, stderr)
-    assert.match(stderr, message)
-    assert.equal(stdout, '')
+    t.is(status, 2, stderr)
+    t.regex(stderr, message)
+    t.is(stdout, '')
   })
 }
 
@@ -94,35 +93,35 @@ writeFileSync(join(folder, 'taken', 'checkpoints', 'step-00000001.safetensors'),
 mkdirSync(join(folder, 'autoprog'))
 writeFileSync(join(folder, 'autoprog', 'summary.json'), '{"scheme":"autoprog"}')
 for (const [flags, message] of failures) {
-  test(`autoprog ${flags.join(' ')} exits 1`, () => {
+  test(`autoprog ${flags.join(' ')} exits 1`, (t) => {
     const { status, stdout, stderr } = autoprog(...flags)
-    assert.equal(status, 1, stderr)
-    assert.match(stderr, message)
-    assert.doesNotMatch(stderr, /^ +at /m)
-    assert.equal(stdout, '')
-    assert.deepEqual(readdirSync(folder).sort(), ['autoprog', 'empty', 'taken'], 'nothing is left behind')
+    t.is(status, 1, stderr)
+    t.regex(stderr, message)
+    t.notRegex(stderr, /^ +at /m)
+    t.is(stdout, '')
+    t.deepEqual(readdirSync(folder).sort(), ['autoprog', 'empty', 'taken'], 'nothing is left behind')
   })
 }
 
-test('--debug adds the stack, --json a document', () => {
-  assert.match(autoprog('train', 'nowhere', '--debug').stderr, /^ +at findRecipe/m)
+test('--debug adds the stack, --json a document', (t) => {
+  t.regex(autoprog('train', 'nowhere', '--debug').stderr, /^ +at findRecipe/m)
   const { status, stdout, stderr } = autoprog('train', 'nowhere.yaml', '--json')
-  assert.equal(status, 1)
-  assert.match(stderr, /error CONFIG/)
+  t.is(status, 1)
+  t.regex(stderr, /error CONFIG/)
   const { error } = JSON.parse(stdout) as { error: { code: string; message: string; hint: string } }
-  assert.equal(error.code, 'CONFIG')
-  assert.match(error.hint, /recipes in the package: cifar10-autoprog, .*fashion-mnist, mnist/)
+  t.is(error.code, 'CONFIG')
+  t.regex(error.hint, /recipes in the package: cifar10-autoprog, .*fashion-mnist, mnist/)
 })
 
-test('flops counts a sub-network', () => {
+test('flops counts a sub-network', (t) => {
   const { status, stdout } = autoprog('flops', 'deit_tiny_patch16_224', '--resolution', '96', '--depth', '5', '--json')
-  assert.equal(status, 0)
+  t.is(status, 0)
   // golden/flops_more.json, DeiT-Tiny at ratio 0.4.
   const wanted = { depth: 5, resolution: 96, flops: 89966976, parameters: 2603368 }
-  assert.deepEqual(JSON.parse(stdout), { model: 'deit_tiny_patch16_224', ...wanted })
+  t.deepEqual(JSON.parse(stdout), { model: 'deit_tiny_patch16_224', ...wanted })
 })
 
-test('flops averages a schedule over its stages', () => {
+test('flops averages a schedule over its stages', (t) => {
   const ratios = '0.4,0.6,0.8,1/0.4,0.6,0.8,1'
   const { stdout } = autoprog('flops', 'deit_tiny_patch16_224', '--schedule', ratios, '--json')
   const { schedule } = JSON.parse(stdout) as {
@@ -143,16 +142,16 @@ test('flops averages a schedule over its stages', () => {
         (row) => row.model === 'deit_tiny_patch16_224' && row.depth === depth && row.resolution === resolution,
       )!.macs,
   )
-  assert.deepEqual(
+  t.deepEqual(
     schedule.stages.map(({ depth, resolution, flops }) => [depth, resolution, flops]),
     sizes.map((size, stage) => [...size, macs[stage]]),
   )
   const average = macs.reduce((sum, value) => sum + value) / 4
-  assert.equal(schedule.average, average)
-  assert.equal(schedule.speedup, macs[3]! / average)
+  t.is(schedule.average, average)
+  t.is(schedule.speedup, macs[3]! / average)
 })
 
-test('doctor says what it found, or what is missing and how to mend it', () => {
+test('doctor says what it found, or what is missing and how to mend it', (t) => {
   const { status, stdout } = autoprog('doctor', '--json')
   const report = JSON.parse(stdout) as {
     machine: { node: string }
@@ -161,14 +160,14 @@ test('doctor says what it found, or what is missing and how to mend it', () => {
     measured: Record<string, string>
     problems: { code: string; message: string }[]
   }
-  assert.equal(report.machine.node, process.version)
+  t.is(report.machine.node, process.version)
   if (status === 0) {
-    assert.deepEqual(report.problems, [])
-    assert.ok(report.device !== null && report.device.threads >= 1)
-    assert.match(report.cuda ?? '', /^(found|none): /)
-    assert.match(Object.values(report.measured).join(), /\d GFLOP\/s/)
+    t.deepEqual(report.problems, [])
+    t.true(report.device !== null && report.device.threads >= 1)
+    t.regex(report.cuda ?? '', /^(found|none): /)
+    t.regex(Object.values(report.measured).join(), /\d GFLOP\/s/)
   } else {
-    assert.equal(status, 1)
-    assert.match(report.problems[0]?.code ?? '', /^(BUILD|DEVICE)$/)
+    t.is(status, 1)
+    t.regex(report.problems[0]?.code ?? '', /^(BUILD|DEVICE)$/)
   }
 })

@@ -1,12 +1,12 @@
 /** Whole runs through the command line, on a small folder of real image files. */
-import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import sharp from 'sharp'
 import type { SchemeStatistics } from '../../lib/report/comparison.js'
 import type { Summary } from '../../lib/report/events.js'
@@ -28,7 +28,7 @@ evaluation: { batch: 16 }
 `
 
 /** Two classes, reddish and bluish, with noise; 32 training and 8 held-out images each. */
-before(async () => {
+test.before(async () => {
   writeFileSync(join(folder, 'colours.yaml'), recipe)
   for (const [half, count] of [
     ['train', 32],
@@ -63,64 +63,65 @@ function start(...flags: string[]): { child: ChildProcess; output: () => string;
   return { child, output: () => text, ended: once(child, 'close').then(([status]) => status as number | null) }
 }
 
-async function autoprog(...flags: string[]): Promise<string> {
+async function autoprog(t: ExecutionContext, ...flags: string[]): Promise<string> {
   const { output, ended } = start(...flags)
-  assert.equal(await ended, 0, output())
+  t.is(await ended, 0, output())
   return output()
 }
 
-test('a run prints what its record says', async () => {
-  const text = await autoprog('train', 'colours.yaml')
+test('a run prints what its record says', async (t) => {
+  const text = await autoprog(t, 'train', 'colours.yaml')
   const run = join(folder, 'runs', 'colours-original-0')
   const summary = readSummary(run)
-  assert.deepEqual(readEvents(run).at(-1), { type: 'end', summary })
-  assert.match(text, new RegExp(`top-1 +${(100 * summary.top1!).toFixed(2)} %`))
-  assert.ok(summary.top1! > 0.9, `two plain colours: ${summary.top1}`)
-  assert.equal(text.match(/^epoch \d/gm)?.length, 4)
-  const evaluated = JSON.parse(await autoprog('evaluate', run, '--json')) as { top1: number; images: number }
-  assert.equal(evaluated.top1, summary.top1)
-  assert.equal(evaluated.images, 16)
+  t.deepEqual(readEvents(run).at(-1), { type: 'end', summary })
+  t.regex(text, new RegExp(`top-1 +${(100 * summary.top1!).toFixed(2)} %`))
+  t.true(summary.top1! > 0.9, `two plain colours: ${summary.top1}`)
+  t.is(text.match(/^epoch \d/gm)?.length, 4)
+  const evaluated = JSON.parse(await autoprog(t, 'evaluate', run, '--json')) as { top1: number; images: number }
+  t.is(evaluated.top1, summary.top1!)
+  t.is(evaluated.images, 16)
 })
 
-test('a second run takes a folder of its own; its practical speed-up needs a baseline', async () => {
-  const text = await autoprog('train', 'colours.yaml', '--baseline', join('runs', 'colours-original-0'))
-  assert.match(text, /^run folder: runs\/colours-original-0-2$/m)
+test('a second run takes a folder of its own; its practical speed-up needs a baseline', async (t) => {
+  const text = await autoprog(t, 'train', 'colours.yaml', '--baseline', join('runs', 'colours-original-0'))
+  t.regex(text, /^run folder: runs\/colours-original-0-2$/m)
   const { speedupPractical, seconds } = readSummary(join(folder, 'runs', 'colours-original-0-2'))
-  assert.equal(speedupPractical, readSummary(join(folder, 'runs', 'colours-original-0')).seconds / seconds)
+  t.is(speedupPractical, readSummary(join(folder, 'runs', 'colours-original-0')).seconds / seconds)
 })
 
-test('a run is trained again by the schedule that it found, for the table of that', async () => {
+test('a run is trained again by the schedule that it found, for the table of that', async (t) => {
   const found = join('runs', 'found')
-  await autoprog('train', 'colours.yaml', '--schedule', 'prog', '--stages', '2', '--ratio', '0.5', '--out', found)
-  const text = await autoprog('train', '--retrain', found)
-  assert.match(text, /^run folder: runs\/found-retrained-fixed-0$/m)
+  await autoprog(t, 'train', 'colours.yaml', '--schedule', 'prog', '--stages', '2', '--ratio', '0.5', '--out', found)
+  const text = await autoprog(t, 'train', '--retrain', found)
+  t.regex(text, /^run folder: runs\/found-retrained-fixed-0$/m)
   const networks = (run: string) =>
     readSummary(join(folder, run)).stages.map(({ depth, resolution, steps }) => ({ depth, resolution, steps }))
-  assert.deepEqual(networks(join('runs', 'found-retrained-fixed-0')), networks(found))
-  assert.equal(readSummary(join(folder, 'runs', 'found-retrained-fixed-0')).scheme, 'fixed')
+  t.deepEqual(networks(join('runs', 'found-retrained-fixed-0')), networks(found))
+  t.is(readSummary(join(folder, 'runs', 'found-retrained-fixed-0')).scheme, 'fixed')
 })
 
 for (const [signal, status] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
-  test(`${signal} leaves a checkpoint, exits ${status}, and the run goes on from it`, async () => {
+  test(`${signal} leaves a checkpoint, exits ${status}, and the run goes on from it`, async (t) => {
     const out = join('runs', signal)
     const { child, output, ended } = start('train', 'colours.yaml', '--epochs', '200', '--out', out)
     while (!output().includes('epoch 2 ') && child.exitCode === null) await new Promise((done) => setTimeout(done, 20))
     child.kill(signal)
-    assert.equal(await ended, status, output())
-    assert.match(output(), new RegExp(`to continue: autoprog train --resume --out ${out}`))
+    t.is(await ended, status, output())
+    t.regex(output(), new RegExp(`to continue: autoprog train --resume --out ${out}`))
     const last = readEvents(join(folder, out)).at(-1)
-    assert.ok(last?.type === 'checkpoint' && last.step >= 16)
+    if (last?.type !== 'checkpoint') return t.fail('it ends with a checkpoint')
+    t.true(last.step >= 16)
     const again = start('train', '--resume', '--out', out)
     while (!again.output().includes('epoch ') && again.child.exitCode === null)
       await new Promise((done) => setTimeout(done, 20))
     again.child.kill(signal)
-    assert.equal(await again.ended, status, again.output())
-    assert.match(again.output(), new RegExp(`resumed at step ${last.step}$`, 'm'))
+    t.is(await again.ended, status, again.output())
+    t.regex(again.output(), new RegExp(`resumed at step ${last.step}$`, 'm'))
     const steps = readEvents(join(folder, out)).flatMap((event) => (event.type === 'step' ? event.step : []))
-    assert.deepEqual(
+    t.deepEqual(
       steps,
       steps.map((_, index) => index),
       'every step once',
@@ -128,7 +129,7 @@ for (const [signal, status] of [
   })
 }
 
-test('a comparison trains every scheme, writes its table, and keeps what has ended', async () => {
+test('a comparison trains every scheme, writes its table, and keeps what has ended', async (t) => {
   const flags = [
     'compare',
     'colours.yaml',
@@ -139,41 +140,41 @@ test('a comparison trains every scheme, writes its table, and keeps what has end
     '--results',
     join('docs', 'colours.json'),
   ]
-  const text = await autoprog(...flags)
-  assert.match(text, /^\| scheme \| epochs \| top-1 /m)
+  const text = await autoprog(t, ...flags)
+  t.regex(text, /^\| scheme \| epochs \| top-1 /m)
   const written = JSON.parse(readFileSync(join(folder, 'docs', 'colours.json'), 'utf8')) as {
     machine: { cpu: string; node: string }
     version: string
     schemes: SchemeStatistics[]
     runs: { scheme: string; seed: number; summary: Summary }[]
   }
-  assert.deepEqual(
+  t.deepEqual(
     written.runs.map((run) => run.scheme),
     ['original', 'autoprog', 'original-short'],
   )
-  assert.equal(written.machine.node, process.version)
+  t.is(written.machine.node, process.version)
   const [original, autoprogRun, short] = written.runs.map((run) => run.summary)
   const fitting = Math.max(1, Math.ceil((4 * autoprogRun!.seconds) / original!.seconds))
-  assert.equal(short!.epochs, fitting)
-  assert.equal(written.schemes[1]?.speedupPractical, original!.seconds / autoprogRun!.seconds)
-  const again = await autoprog(...flags)
-  assert.equal(again.match(/^kept: /gm)?.length, 3)
+  t.is(short!.epochs, fitting)
+  t.is(written.schemes[1]?.speedupPractical, original!.seconds / autoprogRun!.seconds)
+  const again = await autoprog(t, ...flags)
+  t.is(again.match(/^kept: /gm)?.length, 3)
   const other = start(...flags, '--epochs', '5')
-  assert.equal(await other.ended, 1)
-  assert.match(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: /)
+  t.is(await other.ended, 1)
+  t.regex(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: /)
 })
 
-test('a folder of images and nothing else trains; what was chosen is said in a line each, and evaluation finds it again', async () => {
-  const text = await autoprog('train', '--data', 'images', '--epochs', '4', '--device', 'cpu')
-  assert.match(text, /^run folder: runs\/own-images-autoprog-0$/m)
-  assert.match(text, /64 training images, 16 held out, 2 classes$/m)
-  assert.match(text, /^note: the test images are those in val\/$/m)
-  assert.match(
+test('a folder of images and nothing else trains; what was chosen is said in a line each, and evaluation finds it again', async (t) => {
+  const text = await autoprog(t, 'train', '--data', 'images', '--epochs', '4', '--device', 'cpu')
+  t.regex(text, /^run folder: runs\/own-images-autoprog-0$/m)
+  t.regex(text, /64 training images, 16 held out, 2 classes$/m)
+  t.regex(text, /^note: the test images are those in val\/$/m)
+  t.regex(
     text,
     /^note: chose a vision transformer of 6 layers, 64 px for images of 32 x 32, and a batch of 8 for 64 images$/m,
   )
   const { top1 } = readSummary(join(folder, 'runs', 'own-images-autoprog-0'))
-  assert.ok(top1! > 0.9, `two plain colours: ${top1}`)
+  t.true(top1! > 0.9, `two plain colours: ${top1}`)
   const run = join('runs', 'own-images-autoprog-0')
-  assert.equal((JSON.parse(await autoprog('evaluate', run, '--json')) as { top1: number }).top1, top1)
+  t.is((JSON.parse(await autoprog(t, 'evaluate', run, '--json')) as { top1: number }).top1, top1!)
 })

@@ -1,10 +1,9 @@
-import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import test from 'ava'
 import { forEachConcurrently, unlessAborted } from '../../lib/data/concurrent.js'
 
-test('everything is done once, begun in order, never more than the limit at a time', async () => {
+test('everything is done once, begun in order, never more than the limit at a time', async (t) => {
   const begun: number[] = []
   let running = 0
   let most = 0
@@ -14,11 +13,11 @@ test('everything is done once, begun in order, never more than the limit at a ti
     await setTimeout(index % 3)
     running -= 1
   })
-  assert.deepEqual(begun, [...Array(20).keys()])
-  assert.equal(most, 3)
+  t.deepEqual(begun, [...Array(20).keys()])
+  t.is(most, 3)
 })
 
-test('after a failure nothing is begun and what runs has ended', async () => {
+test('after a failure nothing is begun and what runs has ended', async (t) => {
   let running = 0
   const begun: number[] = []
   const failing = forEachConcurrently(100, 4, async (index) => {
@@ -28,19 +27,19 @@ test('after a failure nothing is begun and what runs has ended', async () => {
     running -= 1
     if (index === 2) throw new Error('two')
   })
-  await assert.rejects(failing, /two/)
-  assert.equal(running, 0)
-  assert.ok(begun.length <= 8, `${begun.length} were begun`)
+  await t.throwsAsync(failing, { message: /two/ })
+  t.is(running, 0)
+  t.true(begun.length <= 8, `${begun.length} were begun`)
 })
 
-test('an abort ends the wait at once and leaves no listener behind', async () => {
+test('an abort ends the wait at once and leaves no listener behind', async (t) => {
   const controller = new AbortController()
-  assert.equal(await unlessAborted(Promise.resolve(1), controller.signal), 1)
-  await assert.rejects(unlessAborted(Promise.reject(new Error('own')), controller.signal), /own/)
+  t.is(await unlessAborted(Promise.resolve(1), controller.signal), 1)
+  await t.throwsAsync(unlessAborted(Promise.reject(new Error('own')), controller.signal), { message: /own/ })
   await setTimeout(0)
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
+  t.is(getEventListeners(controller.signal, 'abort').length, 0)
   const never = unlessAborted(new Promise(() => {}), controller.signal)
   controller.abort(new Error('enough'))
-  await assert.rejects(never, /enough/)
-  await assert.rejects(unlessAborted(new Promise(() => {}), controller.signal), /enough/)
+  await t.throwsAsync(never, { message: /enough/ })
+  await t.throwsAsync(unlessAborted(new Promise(() => {}), controller.signal), { message: /enough/ })
 })

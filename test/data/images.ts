@@ -1,8 +1,8 @@
 /** Small real images in real files, for the tests of data and datasets. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after } from 'node:test'
 import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import type { Augmentation } from '../../lib/data/image/transform.js'
@@ -20,10 +20,15 @@ export const deit: Augmentation = {
   ...{ crop: 'resized', randAugment: { magnitude: 9, deviation: 0.5, layers: 2 }, colorJitter: 0.3 },
 }
 
+const folders: string[] = []
+process.on('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
 /** A folder that is gone after the file's tests. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'autoprog-test-'))
-  after(() => rm(folder, { recursive: true, force: true }))
+  folders.push(folder)
   return folder
 }
 

@@ -1,14 +1,16 @@
-import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { transformImages } from '../../lib/data/image/operations.js'
 import { trainingPlan } from '../../lib/data/image/transform.js'
 import { type Batch, type BatchesOptions, createLoader, type LoaderOptions } from '../../lib/data/loader.js'
 import type { Split } from '../../lib/data/source/dataset.js'
 import { encodedSplit } from '../../lib/data/source/encoded.js'
 import { inMemorySplit } from '../../lib/data/source/in-memory.js'
+import { checkError } from '../error.js'
+import { different, same } from '../same.js'
 import { deit, noise, picture, shifted, temporaryFolder } from './images.js'
 
 const length = 23
@@ -40,159 +42,162 @@ const options: LoaderOptions = { batch: 5, seed: 1, shuffle: true, augmentation:
 
 type Measured = 'waited' | 'decodeSeconds' | 'transformSeconds'
 
-async function collect(batches: AsyncIterable<Batch>): Promise<Omit<Batch, Measured>[]> {
+async function collect(t: ExecutionContext, batches: AsyncIterable<Batch>): Promise<Omit<Batch, Measured>[]> {
   const all: Omit<Batch, Measured>[] = []
   for await (const { waited, decodeSeconds, transformSeconds, ...batch } of batches) {
-    assert.ok(waited >= 0 && decodeSeconds >= 0 && transformSeconds >= 0)
+    t.true(waited >= 0 && decodeSeconds >= 0 && transformSeconds >= 0)
     all.push(batch)
   }
   return all
 }
 
-const run = (split: Split, given: Partial<LoaderOptions> = {}, which: BatchesOptions = { steps: 12 }) =>
-  collect(createLoader(split, { ...options, ...given }).batches({ sizeOf: () => 6, ...which }))
+const run = (
+  t: ExecutionContext,
+  split: Split,
+  given: Partial<LoaderOptions> = {},
+  which: BatchesOptions = { steps: 12 },
+) => collect(t, createLoader(split, { ...options, ...given }).batches({ sizeOf: () => 6, ...which }))
 
-test('a batch of a uniform split is its images side by side, with their labels', async () => {
+test('a batch of a uniform split is its images side by side, with their labels', async (t) => {
   const split = uniformSplit()
-  for (const batch of await run(split)) {
-    assert.deepEqual([batch.height, batch.width, batch.channels, batch.images.length], [5, 5, 3, 5 * 75])
-    assert.deepEqual([batch.indices.length, batch.labels.length, batch.crops!.length], [5, 5, 15])
+  for (const batch of await run(t, split)) {
+    t.deepEqual([batch.height, batch.width, batch.channels, batch.images.length], [5, 5, 3, 5 * 75])
+    t.deepEqual([batch.indices.length, batch.labels.length, batch.crops!.length], [5, 5, 15])
     batch.indices.forEach((index, i) => {
-      assert.deepEqual(batch.images.slice(i * 75, i * 75 + 75), split.pixels!(index).slice())
-      assert.equal(batch.labels[i], index % 7)
+      same(t, batch.images.slice(i * 75, i * 75 + 75), split.pixels!(index).slice())
+      t.is(batch.labels[i], index % 7)
     })
   }
 })
 
-test('a batch of a mixed split comes decoded at the size of its step', async () => {
+test('a batch of a mixed split comes decoded at the size of its step', async (t) => {
   const split = await mixedSplit()
   const sizeOf = (step: number) => 4 + step
-  for (const batch of await run(split, {}, { firstStep: 2, steps: 3, sizeOf })) {
+  for (const batch of await run(t, split, {}, { firstStep: 2, steps: 3, sizeOf })) {
     const size = 4 + batch.step
-    assert.deepEqual([batch.height, batch.width, batch.channels], [size, size, 3])
+    t.deepEqual([batch.height, batch.width, batch.channels], [size, size, 3])
     const stride = size * size * 3
     for (const [i, index] of batch.indices.entries()) {
       const image = await split.load(index)
       const address = { seed: 1, epoch: Math.floor(batch.step / 4), sample: index }
       const wanted = new Uint8Array(stride)
       await transformImages([image], 3, [trainingPlan(image, size, shifted, {}, address)], batch, wanted)
-      assert.deepEqual(batch.images.slice(i * stride, (i + 1) * stride), wanted)
-      assert.equal(batch.labels[i], index % 7)
+      same(t, batch.images.slice(i * stride, (i + 1) * stride), wanted)
+      t.is(batch.labels[i], index % 7)
     }
   }
 })
 
-test('every image comes once an epoch, those of the incomplete batch left out', async () => {
-  const batches = await run(uniformSplit(), {}, { steps: 12 })
-  assert.deepEqual(
+test('every image comes once an epoch, those of the incomplete batch left out', async (t) => {
+  const batches = await run(t, uniformSplit(), {}, { steps: 12 })
+  t.deepEqual(
     batches.map(({ step }) => step),
     [...Array(12).keys()],
   )
   for (let epoch = 0; epoch < 3; epoch++) {
     const indices = batches.slice(epoch * 4, epoch * 4 + 4).flatMap((batch) => [...batch.indices])
-    assert.equal(new Set(indices).size, 20)
+    t.is(new Set(indices).size, 20)
   }
-  const whole = await run(uniformSplit(), { dropLast: false }, { steps: 10 })
+  const whole = await run(t, uniformSplit(), { dropLast: false }, { steps: 10 })
   for (const epoch of [whole.slice(0, 5), whole.slice(5)]) {
     const indices = epoch.flatMap((batch) => [...batch.indices])
-    assert.deepEqual(
+    t.deepEqual(
       indices.sort((a, b) => a - b),
       [...Array(length).keys()],
     )
   }
 })
 
-test('the seed decides everything: the same one the same bytes, another one others', async () => {
+test('the seed decides everything: the same one the same bytes, another one others', async (t) => {
   for (const split of [uniformSplit(), await mixedSplit()]) {
-    const reference = await run(split)
-    assert.deepEqual(await run(split), reference)
-    assert.deepEqual(await run(split, { prefetch: 0 }), reference, 'prefetching changes nothing')
-    const other = await run(split, { seed: 2 })
-    assert.notDeepEqual(
+    const reference = await run(t, split)
+    t.deepEqual(await run(t, split), reference)
+    t.deepEqual(await run(t, split, { prefetch: 0 }), reference, 'prefetching changes nothing')
+    const other = await run(t, split, { seed: 2 })
+    different(
+      t,
       other.map(({ indices }) => indices),
       reference.map(({ indices }) => indices),
     )
   }
 })
 
-test('resuming at a step is the tail of an uninterrupted run', async () => {
+test('resuming at a step is the tail of an uninterrupted run', async (t) => {
   for (const split of [uniformSplit(), await mixedSplit([4])]) {
-    const reference = await run(split, { maxBroken: 0.1 })
+    const reference = await run(t, split, { maxBroken: 0.1 })
     for (const firstStep of [1, 4, 7, 11]) {
-      const resumed = await run(split, { maxBroken: 0.1 }, { firstStep, steps: 12 - firstStep })
-      assert.deepEqual(resumed, reference.slice(firstStep), `from step ${firstStep}`)
+      const resumed = await run(t, split, { maxBroken: 0.1 }, { firstStep, steps: 12 - firstStep })
+      t.deepEqual(resumed, reference.slice(firstStep), `from step ${firstStep}`)
     }
   }
 })
 
-test('evaluation sees everything once, in order, as it is, the last partial batch included', async () => {
+test('evaluation sees everything once, in order, as it is, the last partial batch included', async (t) => {
   for (const augmentation of [undefined, shifted]) {
     const loader = createLoader(uniformSplit(), { batch: 5, seed: 1, shuffle: false, augmentation })
-    assert.equal(loader.stepsPerEpoch, 5)
-    const batches = await collect(loader.batches())
-    assert.deepEqual(
+    t.is(loader.stepsPerEpoch, 5)
+    const batches = await collect(t, loader.batches())
+    t.deepEqual(
       batches.flatMap(({ indices }) => [...indices]),
       [...Array(length).keys()],
     )
-    assert.deepEqual(
+    t.deepEqual(
       batches.map(({ labels }) => labels.length),
       [5, 5, 5, 5, 3],
     )
-    assert.equal(batches[4]!.images.length, 3 * 75)
-    for (const { crops } of batches) assert.equal(crops, undefined)
+    t.is(batches[4]!.images.length, 3 * 75)
+    for (const { crops } of batches) t.is(crops, undefined)
   }
-  const large = await run(uniformSplit(), { shuffle: false, batch: 500 }, {})
-  assert.deepEqual(
+  const large = await run(t, uniformSplit(), { shuffle: false, batch: 500 }, {})
+  t.deepEqual(
     large.map(({ indices }) => indices.length),
     [length],
   )
 })
 
-test('the fixed batches are the same at every call and unlike the training batches', async () => {
+test('the fixed batches are the same at every call and unlike the training batches', async (t) => {
   for (const split of [uniformSplit(), await mixedSplit()]) {
     const loader = createLoader(split, options)
-    const fixed = await collect(loader.fixedBatches(7, { sizeOf: () => 6 }))
-    assert.deepEqual(
+    const fixed = await collect(t, loader.fixedBatches(7, { sizeOf: () => 6 }))
+    t.deepEqual(
       fixed.map(({ step }) => step),
       [0, 1, 2, 3, 4, 5, 6],
     )
-    assert.deepEqual(await collect(loader.fixedBatches(7, { sizeOf: () => 6 })), fixed)
-    assert.deepEqual(
-      await collect(createLoader(split, options).fixedBatches(2, { sizeOf: () => 6 })),
-      fixed.slice(0, 2),
-    )
-    const training = await run(split, {}, { steps: 7 })
-    assert.notDeepEqual(
+    t.deepEqual(await collect(t, loader.fixedBatches(7, { sizeOf: () => 6 })), fixed)
+    t.deepEqual(await collect(t, createLoader(split, options).fixedBatches(2, { sizeOf: () => 6 })), fixed.slice(0, 2))
+    const training = await run(t, split, {}, { steps: 7 })
+    different(
+      t,
       fixed.map(({ indices }) => indices),
       training.map(({ indices }) => indices),
     )
-    assert.equal(new Set(fixed.slice(0, 4).flatMap(({ indices }) => [...indices])).size, 20)
+    t.is(new Set(fixed.slice(0, 4).flatMap(({ indices }) => [...indices])).size, 20)
   }
 })
 
-test('a broken image is replaced, label and index following, told once, and fails the run above the share', async () => {
+test('a broken image is replaced, label and index following, told once, and fails the run above the share', async (t) => {
   const split = await mixedSplit([4, 11])
   const told: string[] = []
-  const batches = await run(split, { maxBroken: 0.1, onBroken: (message) => told.push(message) })
-  const good = await run(await mixedSplit())
+  const batches = await run(t, split, { maxBroken: 0.1, onBroken: (message) => told.push(message) })
+  const good = await run(t, await mixedSplit())
   batches.forEach((batch, step) => {
     batch.indices.forEach((index, i) => {
       const drawn = good[step]!.indices[i]!
-      assert.equal(index, drawn === 4 ? 18 : drawn === 11 ? 18 : drawn) // 4, 11 and 18 are of class 4
-      assert.equal(batch.labels[i], index % 7)
+      t.is(index, drawn === 4 ? 18 : drawn === 11 ? 18 : drawn) // 4, 11 and 18 are of class 4
+      t.is(batch.labels[i], index % 7)
     })
-    assert.deepEqual(batch.crops, good[step]!.crops)
+    same(t, batch.crops, good[step]!.crops)
   })
-  assert.deepEqual(told.map((message) => message.slice(0, 29)).sort(), [
+  t.deepEqual(told.map((message) => message.slice(0, 29)).sort(), [
     'Cannot read the image 11.png:',
     'Cannot read the image 4.png: ',
   ])
-  await assert.rejects(run(split), { code: 'DATA', message: /^1 of 23 images are broken: (4|11)\.png: / })
+  await t.throwsAsync(run(t, split), { code: 'DATA', message: /^1 of 23 images are broken: (4|11)\.png: / })
   const rubbish = await mixedSplit([...Array(length).keys()])
-  await assert.rejects(run(rubbish, { maxBroken: 1 }), { code: 'DATA', message: /None of the 23 images/ })
+  await t.throwsAsync(run(t, rubbish, { maxBroken: 1 }), { code: 'DATA', message: /None of the 23 images/ })
 })
 
-test('wrong options are refused before any work', async () => {
+test('wrong options are refused before any work', async (t) => {
   const split = uniformSplit()
   const wrong: [Partial<LoaderOptions>, RegExp][] = [
     [{ batch: 24 }, /at most the 23 images of the split for batch but received 24/],
@@ -206,38 +211,45 @@ test('wrong options are refused before any work', async () => {
     [{ maxBroken: -1 }, /maxBroken/],
   ]
   for (const [given, message] of wrong) {
-    assert.throws(() => createLoader(split, { ...options, ...given }), { code: 'CONFIG', message })
+    t.throws(() => createLoader(split, { ...options, ...given }), { code: 'CONFIG', message })
   }
-  assert.throws(() => createLoader(split, { ...options, batch: 24 }), { hint: 'use a batch of 23 or less' })
+  checkError(
+    t,
+    t.throws(() => createLoader(split, { ...options, batch: 24 })),
+    { hint: 'use a batch of 23 or less' },
+  )
   const loader = createLoader(split, options)
-  assert.throws(() => loader.batches({ firstStep: -1 }), { code: 'CONFIG', message: /firstStep/ })
-  assert.throws(() => loader.batches({ steps: 0.5 }), { code: 'CONFIG', message: /steps/ })
-  assert.throws(() => loader.fixedBatches(-2), { code: 'CONFIG', message: /fixed batches/ })
+  t.throws(() => loader.batches({ firstStep: -1 }), { code: 'CONFIG', message: /firstStep/ })
+  t.throws(() => loader.batches({ steps: 0.5 }), { code: 'CONFIG', message: /steps/ })
+  t.throws(() => loader.fixedBatches(-2), { code: 'CONFIG', message: /fixed batches/ })
   const mixed = await mixedSplit()
-  await assert.rejects(run(mixed, {}, { steps: 1, sizeOf: () => undefined }), {
+  await t.throwsAsync(run(t, mixed, {}, { steps: 1, sizeOf: () => undefined }), {
     code: 'CONFIG',
     message: /image size for step 0/,
   })
-  await assert.rejects(run(mixed, {}, { steps: 1, sizeOf: () => 0 }), {
+  await t.throwsAsync(run(t, mixed, {}, { steps: 1, sizeOf: () => 0 }), {
     code: 'CONFIG',
     message: /image size of step 0/,
   })
 })
 
-test('an abort ends a run with the signal’s reason, decoding included', async () => {
+test('an abort ends a run with the signal’s reason, decoding included', async (t) => {
   const reason = new Error('interrupted')
   for (const split of [uniformSplit(), await mixedSplit()]) {
     const controller = new AbortController()
     let seen = 0
-    await assert.rejects(async () => {
-      const batches = createLoader(split, options).batches({ sizeOf: () => 64, signal: controller.signal })
-      for await (const _ of batches) if (++seen === 3) controller.abort(reason)
-    }, reason)
-    assert.equal(seen, 3)
+    await t.throwsAsync(
+      async () => {
+        const batches = createLoader(split, options).batches({ sizeOf: () => 64, signal: controller.signal })
+        for await (const _ of batches) if (++seen === 3) controller.abort(reason)
+      },
+      { is: reason },
+    )
+    t.is(seen, 3)
   }
 })
 
-test('gathering large batches leaves the event loop free', async () => {
+test('gathering large batches leaves the event loop free', async (t) => {
   const images = 600
   const large = inMemorySplit({
     pixels: new Uint8Array(images * 160 * 160 * 3),
@@ -257,7 +269,7 @@ test('gathering large batches leaves the event loop free', async () => {
   // 256 images of 77 kB make 20 MB, which is four pauses of the copying; preparing a batch has one of its own.
   for await (const _ of createLoader(large, { ...options, batch: 256, prefetch: 0 }).batches({ steps: 1 }))
     counting = false
-  assert.ok(turns >= 4, `the event loop turned ${turns} times`)
+  t.true(turns >= 4, `the event loop turned ${turns} times`)
 })
 
 /** What a loader hands out, byte by byte: pixels, labels, and the boxes to erase. */
@@ -271,37 +283,47 @@ function digest(batches: readonly Omit<Batch, Measured>[]): string[] {
   )
 }
 
-test('the first 1,000 pictures are the same with 1, 2 and 4 workers and after a resume, with all of DeiT’s augmentation', async () => {
+test('the first 1,000 pictures are the same with 1, 2 and 4 workers and after a resume, with all of DeiT’s augmentation', async (t) => {
   const strengthOf = (step: number) => ({ magnitude: step < 100 ? 5 : 9, erasing: 0.25 })
   for (const split of [uniformSplit(), await mixedSplit([4])]) {
     const options = { augmentation: deit, repeats: 3, maxBroken: 0.1 }
     const which = { steps: 200, sizeOf: (step: number) => 8 + (step % 3), strengthOf }
-    const reference = digest(await run(split, { ...options, workers: 1 }, which))
-    assert.equal(new Set(reference).size, 200)
-    for (const workers of [2, 4]) assert.deepEqual(digest(await run(split, { ...options, workers }, which)), reference)
-    const resumed = await run(split, options, { ...which, firstStep: 77, steps: 123 })
-    assert.deepEqual(digest(resumed), reference.slice(77))
+    const reference = digest(await run(t, split, { ...options, workers: 1 }, which))
+    t.is(new Set(reference).size, 200)
+    for (const workers of [2, 4]) t.deepEqual(digest(await run(t, split, { ...options, workers }, which)), reference)
+    const resumed = await run(t, split, options, { ...which, firstStep: 77, steps: 123 })
+    t.deepEqual(digest(resumed), reference.slice(77))
   }
 })
 
-test('images repeated in a batch are augmented anew each time', async () => {
-  const [batch] = await run(uniformSplit(), { batch: 6, augmentation: deit, repeats: 3 }, { steps: 1, sizeOf: () => 8 })
+test('images repeated in a batch are augmented anew each time', async (t) => {
+  const [batch] = await run(
+    t,
+    uniformSplit(),
+    { batch: 6, augmentation: deit, repeats: 3 },
+    { steps: 1, sizeOf: () => 8 },
+  )
   const { indices, images } = batch!
-  assert.deepEqual([indices[1], indices[2], indices[4], indices[5]], [indices[0], indices[0], indices[3], indices[3]])
+  t.deepEqual([indices[1], indices[2], indices[4], indices[5]], [indices[0], indices[0], indices[3], indices[3]])
   const pictures = [...indices].map((_, i) => Buffer.from(images.subarray(i * 192, (i + 1) * 192)).toString('hex'))
-  assert.equal(new Set(pictures).size, 6)
+  t.is(new Set(pictures).size, 6)
 })
 
-test('boxes to erase come with the strength asked for, and only then', async () => {
-  const batches = await run(uniformSplit(), {}, { steps: 80, sizeOf: () => 32, strengthOf: () => ({ erasing: 0.5 }) })
+test('boxes to erase come with the strength asked for, and only then', async (t) => {
+  const batches = await run(
+    t,
+    uniformSplit(),
+    {},
+    { steps: 80, sizeOf: () => 32, strengthOf: () => ({ erasing: 0.5 }) },
+  )
   const heights = batches.flatMap(({ erase }) => [...erase!].filter((_, i) => i % 4 === 2))
   const erased = heights.filter((height) => height > 0).length
-  assert.ok(Math.abs(erased - 200) < 60, `${erased} of ${heights.length}`)
-  const none = await run(uniformSplit(), {}, { steps: 1, strengthOf: () => ({ erasing: 0 }) })
-  assert.equal(none[0]!.erase, undefined)
+  t.true(Math.abs(erased - 200) < 60, `${erased} of ${heights.length}`)
+  const none = await run(t, uniformSplit(), {}, { steps: 1, strengthOf: () => ({ erasing: 0 }) })
+  t.is(none[0]!.erase, undefined)
 })
 
-test('JPEGs of which parts are decoded give the same batches as whole ones', async () => {
+test('JPEGs of which parts are decoded give the same batches as whole ones', async (t) => {
   const files = await Promise.all(
     Array.from({ length }, (_, seed) => picture({ seed, width: 40 + seed, height: 36, format: 'jpeg' })),
   )
@@ -314,37 +336,37 @@ test('JPEGs of which parts are decoded give the same batches as whole ones', asy
   const folder = await temporaryFolder()
   await Promise.all(files.map((file, index) => writeFile(join(folder, `${index}.jpg`), file)))
   const given = { augmentation: { ...deit, exact: true }, maxBroken: 0.1 }
-  const parts = await run(split, given, { steps: 12, sizeOf: () => 16 })
+  const parts = await run(t, split, given, { steps: 12, sizeOf: () => 16 })
   const { read: _, ...whole } = split
-  assert.deepEqual(parts, await run(whole, given, { steps: 12, sizeOf: () => 16 }))
+  t.deepEqual(parts, await run(t, whole, given, { steps: 12, sizeOf: () => 16 }))
   const inFiles = { ...split, fileOf: (index: number) => (index === 4 ? undefined : join(folder, `${index}.jpg`)) }
-  assert.deepEqual(parts, await run(inFiles, given, { steps: 12, sizeOf: () => 16 }))
-  assert.ok(parts.every(({ indices }) => !indices.includes(4)))
+  t.deepEqual(parts, await run(t, inFiles, given, { steps: 12, sizeOf: () => 16 }))
+  t.true(parts.every(({ indices }) => !indices.includes(4)))
 })
 
-test('regions tell what each image shows: of shifts on the device and on the host, and of parts', async () => {
+test('regions tell what each image shows: of shifts on the device and on the host, and of parts', async (t) => {
   const split = uniformSplit()
-  for (const batch of await run(split, { regions: true })) {
+  for (const batch of await run(t, split, { regions: true })) {
     const wanted = [...batch.indices].flatMap((_, i) => {
       const [top, left, flip] = batch.crops!.subarray(3 * i)
       return [(left! - 2) / 5, (top! - 2) / 5, (left! + 3) / 5, (top! + 3) / 5, flip!]
     })
-    assert.deepEqual(batch.regions, Float32Array.from(wanted))
+    same(t, batch.regions, Float32Array.from(wanted))
   }
   // Both halves of the same shifts: the device's and the host's.
   const jittered = { ...shifted, colorJitter: 0.1 }
-  const host = await run(split, { regions: true, augmentation: jittered })
-  const device = await run(split, { regions: true })
+  const host = await run(t, split, { regions: true, augmentation: jittered })
+  const device = await run(t, split, { regions: true })
   for (const [step, { regions }] of host.entries())
-    regions!.forEach((value, i) => void assert.ok(Math.abs(value - device[step]!.regions![i]!) < 1e-6))
-  for (const batch of await run(await mixedSplit([4]), { regions: true, augmentation: deit, maxBroken: 0.1 })) {
-    assert.equal(batch.regions!.length, 25)
+    regions!.forEach((value, i) => void t.true(Math.abs(value - device[step]!.regions![i]!) < 1e-6))
+  for (const batch of await run(t, await mixedSplit([4]), { regions: true, augmentation: deit, maxBroken: 0.1 })) {
+    t.is(batch.regions!.length, 25)
     for (let i = 0; i < 25; i += 5) {
       const [left, top, right, bottom] = batch.regions!.subarray(i)
-      assert.ok(left! >= 0 && top! >= 0 && left! < right! && top! < bottom! && right! <= 1 && bottom! <= 1)
+      t.true(left! >= 0 && top! >= 0 && left! < right! && top! < bottom! && right! <= 1 && bottom! <= 1)
     }
   }
-  const [evaluated] = await run(split, { regions: true, shuffle: false }, {})
-  assert.deepEqual([...evaluated!.regions!.subarray(0, 5)], [0, 0, 1, 1, 0])
-  assert.equal((await run(split))[0]!.regions, undefined)
+  const [evaluated] = await run(t, split, { regions: true, shuffle: false }, {})
+  t.deepEqual([...evaluated!.regions!.subarray(0, 5)], [0, 0, 1, 1, 0])
+  t.is((await run(t, split))[0]!.regions, undefined)
 })

@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import test from 'ava'
 import { type PrefetchOptions, prefetch } from '../../lib/data/prefetch.js'
 
 const options = (given: Partial<PrefetchOptions<number>>): PrefetchOptions<number> => ({
@@ -14,37 +13,37 @@ const options = (given: Partial<PrefetchOptions<number>>): PrefetchOptions<numbe
   ...given,
 })
 
-test('items come in order from the first step on, as many as asked for', async () => {
+test('items come in order from the first step on, as many as asked for', async (t) => {
   for (const ahead of [0, 1, 2, 9]) {
     const items: number[] = []
     for await (const { item } of prefetch(options({ first: 7, ahead }))) items.push(item)
-    assert.deepEqual(items, [7, 8, 9, 10, 11], `${ahead} ahead`)
+    t.deepEqual(items, [7, 8, 9, 10, 11], `${ahead} ahead`)
   }
-  for await (const _ of prefetch(options({ count: 0 }))) assert.fail('there is nothing')
+  for await (const _ of prefetch(options({ count: 0 }))) t.fail('there is nothing')
 })
 
-test('the next two are prepared while the consumer works, one at a time', async () => {
+test('the next two are prepared while the consumer works, one at a time', async (t) => {
   const begun: number[] = []
   let running = 0
   const produce = async (step: number) => {
     begun.push(step)
-    assert.equal(++running, 1)
+    t.is(++running, 1)
     await setTimeout(40)
     running -= 1
     return step
   }
   const items = prefetch(options({ count: Number.POSITIVE_INFINITY, produce }))
   const first = (await items.next()).value!
-  assert.equal(first.item, 0)
-  assert.ok(first.waited > 0.03, 'the first had to be waited for')
+  t.is(first.item, 0)
+  t.true(first.waited > 0.03, 'the first had to be waited for')
   await setTimeout(200)
-  assert.deepEqual(begun, [0, 1, 2], 'two and no more')
+  t.deepEqual(begun, [0, 1, 2], 'two and no more')
   const second = (await items.next()).value!
-  assert.ok(second.waited < 0.03, `the second was ready, but took ${second.waited} s`)
+  t.true(second.waited < 0.03, `the second was ready, but took ${second.waited} s`)
   await items.return()
 })
 
-test('as many are produced at once as is said, and come in order', async () => {
+test('as many are produced at once as is said, and come in order', async (t) => {
   let [running, most] = [0, 0]
   const produce = async (step: number) => {
     most = Math.max(most, ++running)
@@ -54,11 +53,11 @@ test('as many are produced at once as is said, and come in order', async () => {
   }
   const items: number[] = []
   for await (const { item } of prefetch(options({ count: 9, ahead: 4, together: 2, produce }))) items.push(item)
-  assert.deepEqual(items, [0, 1, 2, 3, 4, 5, 6, 7, 8])
-  assert.equal(most, 2)
+  t.deepEqual(items, [0, 1, 2, 3, 4, 5, 6, 7, 8])
+  t.is(most, 2)
 })
 
-test('leaving stops production, and it has ended when leaving is done', async () => {
+test('leaving stops production, and it has ended when leaving is done', async (t) => {
   const controller = new AbortController()
   let running = 0
   let made = 0
@@ -71,28 +70,31 @@ test('leaving stops production, and it has ended when leaving is done', async ()
   }
   const endless = options({ count: Number.POSITIVE_INFINITY, produce, signal: controller.signal })
   for await (const { item } of prefetch(endless)) if (item === 2) break
-  assert.equal(running, 0)
+  t.is(running, 0)
   const before = made
   await setTimeout(20)
-  assert.equal(made, before)
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
+  t.is(made, before)
+  t.is(getEventListeners(controller.signal, 'abort').length, 0)
 })
 
-test('a failure comes when its item is due, and not to anyone who has left', async () => {
+test('a failure comes when its item is due, and not to anyone who has left', async (t) => {
   const produce = async (step: number) => {
     if (step === 2) throw new Error('step two')
     return step
   }
   const items: number[] = []
-  await assert.rejects(async () => {
-    for await (const { item } of prefetch(options({ produce }))) items.push(item)
-  }, /step two/)
-  assert.deepEqual(items, [0, 1])
+  await t.throwsAsync(
+    async () => {
+      for await (const { item } of prefetch(options({ produce }))) items.push(item)
+    },
+    { message: /step two/ },
+  )
+  t.deepEqual(items, [0, 1])
   for await (const { item } of prefetch(options({ produce }))) if (item === 1) break
   await setTimeout(5) // an unhandled rejection would fail this file
 })
 
-test('an abort throws its reason, also while the consumer waits, and reaches the producer', async () => {
+test('an abort throws its reason, also while the consumer waits, and reaches the producer', async (t) => {
   const controller = new AbortController()
   let stopped = false
   let begin = () => {}
@@ -114,15 +116,18 @@ test('an abort throws its reason, also while the consumer waits, and reaches the
   const waiting = items.next()
   await begun
   controller.abort(reason)
-  await assert.rejects(waiting, reason)
-  assert.ok(stopped)
-  assert.deepEqual(await items.next(), { value: undefined, done: true })
-  await assert.rejects(prefetch(options({ signal: controller.signal })).next(), reason)
+  await t.throwsAsync(waiting, { is: reason })
+  t.true(stopped)
+  t.deepEqual(await items.next(), { value: undefined, done: true })
+  await t.throwsAsync(prefetch(options({ signal: controller.signal })).next(), { is: reason })
 })
 
-test('an abort between two items is noticed at the next', async () => {
+test('an abort between two items is noticed at the next', async (t) => {
   const controller = new AbortController()
-  await assert.rejects(async () => {
-    for await (const _ of prefetch(options({ signal: controller.signal }))) controller.abort(new Error('between'))
-  }, /between/)
+  await t.throwsAsync(
+    async () => {
+      for await (const _ of prefetch(options({ signal: controller.signal }))) controller.abort(new Error('between'))
+    },
+    { message: /between/ },
+  )
 })

@@ -1,7 +1,7 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { createSampler, type SamplerOptions, slicedPermutation } from '../../lib/data/sampler.js'
 import { Purpose, permutation } from '../../lib/random.js'
+import { different, same } from '../same.js'
 
 const options: SamplerOptions = {
   length: 103,
@@ -13,46 +13,46 @@ const options: SamplerOptions = {
   purpose: Purpose.order,
 }
 
-test('the sliced permutation is the permutation', async () => {
+test('the sliced permutation is the permutation', async (t) => {
   for (const n of [0, 1, 2, 5, 8192, 20_001]) {
-    assert.deepEqual(await slicedPermutation(n, 9, Purpose.order, 4), permutation(n, 9, Purpose.order, 4), `n = ${n}`)
+    same(t, await slicedPermutation(n, 9, Purpose.order, 4), permutation(n, 9, Purpose.order, 4), `n = ${n}`)
   }
 })
 
-test('steps walk through the permutation of their epoch, the incomplete batch left out', async () => {
+test('steps walk through the permutation of their epoch, the incomplete batch left out', async (t) => {
   const sampler = createSampler(options)
-  assert.equal(sampler.stepsPerEpoch, 10)
+  t.is(sampler.stepsPerEpoch, 10)
   for (const epoch of [0, 1, 7]) {
     const order = permutation(103, 3, Purpose.order, epoch)
     for (const step of [0, 4, 9]) {
       const { indices } = await sampler.at(epoch * 10 + step)
-      assert.deepEqual(indices, order.slice(step * 10, step * 10 + 10))
+      same(t, indices, order.slice(step * 10, step * 10 + 10))
     }
   }
 })
 
-test('without shuffling the order is the natural one and the last batch is whatever is left', async () => {
+test('without shuffling the order is the natural one and the last batch is whatever is left', async (t) => {
   const sampler = createSampler({ ...options, shuffle: false, dropLast: false })
-  assert.equal(sampler.stepsPerEpoch, 11)
-  assert.deepEqual([...(await sampler.at(0)).indices], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  t.is(sampler.stepsPerEpoch, 11)
+  t.deepEqual([...(await sampler.at(0)).indices], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   const last = await sampler.at(10)
-  assert.deepEqual([...last.indices], [100, 101, 102])
+  t.deepEqual([...last.indices], [100, 101, 102])
 })
 
-test('repeated, an image comes several times in a row as different samples, and an epoch is as long', async () => {
+test('repeated, an image comes several times in a row as different samples, and an epoch is as long', async (t) => {
   const sampler = createSampler({ ...options, repeats: 3 })
-  assert.equal(sampler.stepsPerEpoch, 10)
+  t.is(sampler.stepsPerEpoch, 10)
   const order = permutation(103, 3, Purpose.order, 1)
   const all = await Promise.all([...Array(10).keys()].map((step) => sampler.at(10 + step)))
   const indices = all.flatMap((sample) => [...sample.indices])
-  assert.deepEqual(
+  t.deepEqual(
     indices,
     Array.from({ length: 100 }, (_, place) => order[Math.floor(place / 3)]),
   )
-  assert.equal(new Set(all.flatMap(({ samples }) => samples)).size, 100)
+  t.is(new Set(all.flatMap(({ samples }) => samples)).size, 100)
 })
 
-test('another seed, epoch or purpose gives another order and other draws', async () => {
+test('another seed, epoch or purpose gives another order and other draws', async (t) => {
   const reference = await createSampler(options).at(0)
   const others = [
     createSampler({ ...options, seed: 4 }).at(0),
@@ -60,8 +60,8 @@ test('another seed, epoch or purpose gives another order and other draws', async
     createSampler({ ...options, purpose: Purpose.candidateBatches }).at(0),
   ]
   for (const other of await Promise.all(others)) {
-    assert.notDeepEqual(other.indices, reference.indices)
-    assert.notDeepEqual([other.epoch, other.indices], [reference.epoch, reference.indices])
+    different(t, other.indices, reference.indices)
+    different(t, [other.epoch, other.indices], [reference.epoch, reference.indices])
   }
-  assert.deepEqual(await createSampler(options).at(0), reference)
+  t.deepEqual(await createSampler(options).at(0), reference)
 })

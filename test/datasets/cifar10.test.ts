@@ -1,9 +1,10 @@
-import assert from 'node:assert/strict'
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { noise, temporaryFolder } from '../data/images.js'
+import { checkAbort, checkError } from '../error.js'
+import { same } from '../same.js'
 
 const names = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 const files = ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5', 'test_batch'].map(
@@ -28,28 +29,28 @@ async function makeFiles(): Promise<string> {
   return folder
 }
 
-test('the five training files follow one another, planes become pixels', async () => {
+test('the five training files follow one another, planes become pixels', async (t) => {
   const folder = await makeFiles()
   const { classes, channels, train, test: held, notices, close } = await loadDataset(folder)
-  assert.deepEqual([classes, channels, notices], [names, 3, []])
-  assert.deepEqual([train.length, held.length, train.uniform], [20, 4, { height: 32, width: 32 }])
+  t.deepEqual([classes, channels, notices], [names, 3, []])
+  t.deepEqual([train.length, held.length, train.uniform], [20, 4, { height: 32, width: 32 }])
   for (const [split, first] of [
     [train, 0],
     [held, 5],
   ] as const) {
     for (let index = 0; index < split.length; index++) {
       const [batch, record] = [first + Math.floor(index / perBatch), index % perBatch]
-      assert.equal(split.labels[index], labelOf(batch, record))
+      t.is(split.labels[index], labelOf(batch, record))
       const planes = planesOf(batch, record)
       const wanted = Uint8Array.from({ length: 3 * 1024 }, (_, i) => planes[(i % 3) * 1024 + Math.floor(i / 3)]!)
-      assert.deepEqual(split.pixels!(index).slice(), wanted)
+      same(t, split.pixels!(index).slice(), wanted)
     }
   }
-  assert.equal(train.nameOf(9), `${join(folder, 'data_batch_3.bin')}, record 1`)
+  t.is(train.nameOf(9), `${join(folder, 'data_batch_3.bin')}, record 1`)
   await close()
 })
 
-test('a missing, shortened or wrong file is named', async () => {
+test('a missing, shortened or wrong file is named', async (t) => {
   const damages: [damage: (folder: string) => Promise<void>, message: RegExp][] = [
     [(folder) => rm(join(folder, 'data_batch_1.bin')), /data_batch_1\.bin is missing$/],
     [(folder) => rm(join(folder, 'test_batch.bin')), /test_batch\.bin is missing$/],
@@ -73,8 +74,8 @@ test('a missing, shortened or wrong file is named', async () => {
   for (const [damage, message] of damages) {
     const folder = await makeFiles()
     await damage(folder)
-    await assert.rejects(loadDataset(folder), { code: 'DATA', message, hint: /cifar-10-binary\.tar\.gz/ })
+    checkError(t, await t.throwsAsync(loadDataset(folder)), { code: 'DATA', message, hint: /cifar-10-binary\.tar\.gz/ })
   }
   const signal = AbortSignal.abort()
-  await assert.rejects(loadDataset(await makeFiles(), { signal }), { name: 'AbortError' })
+  await checkAbort(t, loadDataset(await makeFiles(), { signal }))
 })

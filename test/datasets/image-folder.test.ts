@@ -1,13 +1,14 @@
-import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 import { listImageFolder, loadImageFolder } from '../../datasets/image-folder.js'
 import { createLoader } from '../../lib/data/loader.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
+import { checkAbort } from '../error.js'
+import { unless } from '../unless.js'
 
-test('two halves of small pictures of one size are held in memory', async () => {
+test('two halves of small pictures of one size are held in memory', async (t) => {
   const root = await temporaryFolder()
   const files = {
     ...(await classPictures('train/', ['cat', 'dog'], 6)),
@@ -15,35 +16,35 @@ test('two halves of small pictures of one size are held in memory', async () => 
   }
   await writeTree(root, files)
   const dataset = await loadImageFolder(root)
-  assert.deepEqual([dataset.classes, dataset.channels], [['cat', 'dog'], 3])
-  assert.deepEqual([...dataset.train.labels], [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
-  assert.deepEqual([...dataset.test.labels], [0, 0, 1, 1])
-  assert.deepEqual(dataset.train.uniform, { height: 8, width: 8 })
-  assert.equal(dataset.test.nameOf(3), `${root}/val/dog/01.png`)
-  assert.deepEqual(dataset.notices, ['the test images are those in val/'])
+  t.deepEqual([dataset.classes, dataset.channels], [['cat', 'dog'], 3])
+  t.deepEqual([...dataset.train.labels], [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+  t.deepEqual([...dataset.test.labels], [0, 0, 1, 1])
+  t.deepEqual(dataset.train.uniform, { height: 8, width: 8 })
+  t.is(dataset.test.nameOf(3), `${root}/val/dog/01.png`)
+  t.deepEqual(dataset.notices, ['the test images are those in val/'])
   await dataset.close()
   await dataset.close()
 })
 
-test('without a test half a part is held out, and the user is told', async () => {
+test('without a test half a part is held out, and the user is told', async (t) => {
   const root = await temporaryFolder()
   await writeTree(root, await classPictures('', ['a', 'b', 'c'], 10))
   const dataset = await loadImageFolder(root, { holdOut: 0.2, seed: 5 })
-  assert.deepEqual([dataset.train.length, dataset.test.length], [24, 6])
-  assert.deepEqual([...dataset.test.labels], [0, 0, 1, 1, 2, 2])
-  assert.match(dataset.notices[0]!, /6 of 30 images are held out for testing \(20% of each class, seed 5\)/)
+  t.deepEqual([dataset.train.length, dataset.test.length], [24, 6])
+  t.deepEqual([...dataset.test.labels], [0, 0, 1, 1, 2, 2])
+  t.regex(dataset.notices[0]!, /6 of 30 images are held out for testing \(20% of each class, seed 5\)/)
   const names = (split: typeof dataset.test) => Array.from({ length: split.length }, (_, index) => split.nameOf(index))
-  assert.equal(new Set([...names(dataset.train), ...names(dataset.test)]).size, 30)
+  t.is(new Set([...names(dataset.train), ...names(dataset.test)]).size, 30)
   const again = await loadImageFolder(root, { holdOut: 0.2, seed: 5 })
-  assert.deepEqual(names(again.test), names(dataset.test))
+  t.deepEqual(names(again.test), names(dataset.test))
   const other = await loadImageFolder(root, { holdOut: 0.2, seed: 6 })
-  assert.notDeepEqual(names(other.test), names(dataset.test))
+  t.notDeepEqual(names(other.test), names(dataset.test))
   for (const holdOut of [0, 1, -0.1, Number.NaN]) {
-    await assert.rejects(loadImageFolder(root, { holdOut }), { code: 'CONFIG', message: /holdOut/ })
+    await t.throwsAsync(loadImageFolder(root, { holdOut }), { code: 'CONFIG', message: /holdOut/ })
   }
 })
 
-test('pictures of different sizes and formats go through the loader', async () => {
+test('pictures of different sizes and formats go through the loader', async (t) => {
   const root = await temporaryFolder()
   const files: Record<string, Buffer> = {}
   for (const [i, format] of (['png', 'jpeg', 'webp'] as const).entries()) {
@@ -54,29 +55,29 @@ test('pictures of different sizes and formats go through the loader', async () =
   }
   await writeTree(root, files)
   const { train, test: held } = await loadImageFolder(root)
-  assert.deepEqual([train.uniform, train.length, held.length], [undefined, 6, 6])
+  t.deepEqual([train.uniform, train.length, held.length], [undefined, 6, 6])
   const loader = createLoader(train, { batch: 3, seed: 0, shuffle: true })
   const seen: string[] = []
   for await (const { images, labels, indices } of loader.batches({ steps: 2, sizeOf: () => 16 })) {
-    assert.equal(images.length, 3 * 16 * 16 * 3)
+    t.is(images.length, 3 * 16 * 16 * 3)
     for (const [i, index] of indices.entries()) seen.push(`${train.nameOf(index).slice(root.length)} ${labels[i]}`)
   }
   const wanted = Object.keys(files).filter((path) => path.startsWith('train'))
-  assert.deepEqual(seen.sort(), wanted.map((path) => `/${path} ${path.includes('/a/') ? 0 : 1}`).sort())
+  t.deepEqual(seen.sort(), wanted.map((path) => `/${path} ${path.includes('/a/') ? 0 : 1}`).sort())
 })
 
-test('a broken picture is told of and replaced', async () => {
+test('a broken picture is told of and replaced', async (t) => {
   const root = await temporaryFolder()
   const files = await classPictures('train/', ['a', 'b'], 5)
   files['train/a/03.png'] = Buffer.from('rubbish')
   await writeTree(root, { ...files, ...(await classPictures('val/', ['a', 'b'], 1)) })
-  await assert.rejects(loadImageFolder(root), { code: 'DATA', message: /^1 of 10 images are broken: .*a\/03\.png: / })
+  await t.throwsAsync(loadImageFolder(root), { code: 'DATA', message: /^1 of 10 images are broken: .*a\/03\.png: / })
   const { train, notices } = await loadImageFolder(root, { maxBroken: 0.1 })
-  assert.match(notices[1]!, /^1 of 10 images are broken, others stand in: .*a\/03\.png: /)
-  assert.equal(train.nameOf(3), `${root}/train/a/04.png`)
+  t.regex(notices[1]!, /^1 of 10 images are broken, others stand in: .*a\/03\.png: /)
+  t.is(train.nameOf(3), `${root}/train/a/04.png`)
 })
 
-test('links to files and folders are followed, in circles only once', async () => {
+test('links to files and folders are followed, in circles only once', async (t) => {
   const root = await temporaryFolder()
   const elsewhere = await temporaryFolder()
   await writeTree(elsewhere, await classPictures('', ['b'], 4))
@@ -84,34 +85,34 @@ test('links to files and folders are followed, in circles only once', async () =
   await symlink(join(elsewhere, 'b'), join(root, 'b'))
   await symlink(join(elsewhere, 'b', '00.png'), join(root, 'a', 'linked.png'))
   const plain = await loadImageFolder(root)
-  assert.equal(plain.train.length + plain.test.length, 9)
+  t.is(plain.train.length + plain.test.length, 9)
   await symlink(root, join(root, 'a', 'circle'))
-  assert.equal((await loadImageFolder(root)).classes.length, 2)
+  t.is((await loadImageFolder(root)).classes.length, 2)
   await symlink(join(root, 'nothing.png'), join(root, 'a', 'dangling.png'))
-  await assert.rejects(loadImageFolder(root), {
+  await t.throwsAsync(loadImageFolder(root), {
     code: 'DATA',
     message: /dangling\.png: it is a link to .*nothing\.png, which/,
   })
 })
 
-test('a folder that cannot be used is an error that says why', async () => {
+test('a folder that cannot be used is an error that says why', async (t) => {
   const root = await temporaryFolder()
   const absent = join(root, 'absent')
-  await assert.rejects(loadImageFolder(absent), { code: 'DATA', message: /Cannot read the folder .*absent: ENOENT/ })
+  await t.throwsAsync(loadImageFolder(absent), { code: 'DATA', message: /Cannot read the folder .*absent: ENOENT/ })
   await mkdir(join(root, 'empty'))
-  await assert.rejects(loadImageFolder(join(root, 'empty')), { code: 'DATA', message: /empty holds no images/ })
+  await t.throwsAsync(loadImageFolder(join(root, 'empty')), { code: 'DATA', message: /empty holds no images/ })
   await writeTree(root, await classPictures('half/', ['a', 'b'], 1))
-  await assert.rejects(loadImageFolder(join(root, 'half')), { code: 'DATA', message: /too few images/ })
+  await t.throwsAsync(loadImageFolder(join(root, 'half')), { code: 'DATA', message: /too few images/ })
   await mkdir(join(root, 'half', 'c'))
-  await assert.rejects(loadImageFolder(join(root, 'half')), {
+  await t.throwsAsync(loadImageFolder(join(root, 'half')), {
     code: 'DATA',
     message: /class folders without images: c/,
   })
 })
 
-test('links to nowhere and pipes are named, as broken images where they are called so', {
-  timeout: 60_000,
-}, async () => {
+test('links to nowhere and pipes are named, as broken images where they are called so', async (t) => {
+  t.timeout(60_000)
+
   const root = await temporaryFolder()
   await writeTree(root, await classPictures('', ['a', 'b'], 4))
   await symlink('gone', join(root, 'c'))
@@ -120,19 +121,19 @@ test('links to nowhere and pipes are named, as broken images where they are call
   await symlink('gone.jpg', join(root, 'b', 'lost.jpg'))
   execFileSync('mkfifo', [join(root, 'b', 'pipe.jpg')])
   const { train, test: held, faults, notices } = await listImageFolder(root)
-  assert.deepEqual(faults!.map(({ name, fault }) => [name, fault]).sort(), [
+  t.deepEqual(faults!.map(({ name, fault }) => [name, fault]).sort(), [
     [join(root, 'a', 'loop'), 'link'],
     [join(root, 'c'), 'link'],
   ])
-  assert.match(notices[0]!, /was not listed whole: .*c: it is a link to gone, which is not there/)
-  assert.equal(train.length + held.length, 10)
+  t.regex(notices[0]!, /was not listed whole: .*c: it is a link to gone, which is not there/)
+  t.is(train.length + held.length, 10)
   const broken: string[] = []
   for (const split of [train, held]) {
     for (let index = 0; index < split.length; index++) {
       await split.load(index).catch((error) => broken.push(`${basename(split.nameOf(index))} ${error.reason}`))
     }
   }
-  assert.deepEqual(broken.sort(), [
+  t.deepEqual(broken.sort(), [
     'lost.jpg it is a link to gone.jpg, which is not there',
     'pipe.jpg it is neither a file nor a folder',
   ])
@@ -149,9 +150,7 @@ async function withoutPrivileges(work: () => Promise<void>): Promise<void> {
   }
 }
 
-test('a class that may not be read is an error, a folder within a class a notice', {
-  skip: !process.seteuid,
-}, async () => {
+unless(!process.seteuid)('a class that may not be read is an error, a folder within a class a notice', async (t) => {
   const root = await temporaryFolder()
   await chmod(root, 0o755)
   const inner = join(root, 'a', 'inner')
@@ -159,24 +158,24 @@ test('a class that may not be read is an error, a folder within a class a notice
   await chmod(inner, 0)
   await withoutPrivileges(async () => {
     const { train, test: held, faults, notices } = await loadImageFolder(root)
-    assert.equal(train.length + held.length, 6)
-    assert.deepEqual([faults!.length, faults![0]!.name, faults![0]!.fault], [1, inner, 'unreadable'])
-    assert.match(notices[0]!, /was not listed whole: a\/inner: the folder cannot be read: EACCES/)
+    t.is(train.length + held.length, 6)
+    t.deepEqual([faults!.length, faults![0]!.name, faults![0]!.fault], [1, inner, 'unreadable'])
+    t.regex(notices[0]!, /was not listed whole: a\/inner: the folder cannot be read: EACCES/)
   })
   await chmod(join(root, 'b'), 0)
   await withoutPrivileges(async () => {
     const message = /class folders without images: b; .*b: the folder cannot be read: EACCES/
-    await assert.rejects(loadImageFolder(root), { code: 'DATA', message })
+    await t.throwsAsync(loadImageFolder(root), { code: 'DATA', message })
   })
   await chmod(root, 0)
-  await withoutPrivileges(() =>
-    assert.rejects(loadImageFolder(root), { code: 'DATA', message: /^Cannot read the folder .*: EACCES/ }),
-  )
+  await withoutPrivileges(async () => {
+    await t.throwsAsync(loadImageFolder(root), { code: 'DATA', message: /^Cannot read the folder .*: EACCES/ })
+  })
   for (const path of [root, join(root, 'b'), inner]) await chmod(path, 0o755)
 })
 
-test('an abort ends the loading', async () => {
+test('an abort ends the loading', async (t) => {
   const root = await temporaryFolder()
   await writeTree(root, await classPictures('', ['a', 'b'], 3))
-  await assert.rejects(loadImageFolder(root, { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  await checkAbort(t, loadImageFolder(root, { signal: AbortSignal.abort() }))
 })

@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict'
 import { access, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 import { loadImageFolder } from '../../datasets/image-folder.js'
 import { loadDataset } from '../../datasets/index.js'
 import { loadPack } from '../../datasets/pack.js'
@@ -12,6 +11,8 @@ import { type PackOptions, packDataset } from '../../lib/data/source/packing.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
 import { train } from '../../lib/training/trainer.js'
 import { classPictures, deit, noise, type PictureOptions, temporaryFolder, writeTree } from '../data/images.js'
+import { checkAbort, checkError } from '../error.js'
+import { same } from '../same.js'
 
 const mixed = (i: number): PictureOptions => ({ height: 40 + i, width: 70 - (i % 9), format: 'jpeg' })
 
@@ -47,27 +48,27 @@ function imageStarts(bytes: Buffer): Float64Array {
   return new Float64Array(new Uint8Array(bytes.subarray(columns, columns + 8 * lengths.train)).buffer)
 }
 
-test('raw pixels come back as they were, under the same names, labels and halves', async () => {
+test('raw pixels come back as they were, under the same names, labels and halves', async (t) => {
   for (const picture of [undefined, mixed]) {
     const { dataset, file, folder } = await packed({ raw: true }, picture)
     const pack = await loadDataset(file)
-    assert.deepEqual([pack.name, pack.classes, pack.channels], ['pets.pack', ['cat', 'dög'], 3])
+    t.deepEqual([pack.name, pack.classes, pack.channels], ['pets.pack', ['cat', 'dög'], 3])
     for (const half of ['train', 'test'] as const) {
-      assert.deepEqual(pack[half].uniform, dataset[half].uniform)
-      assert.equal(pack[half].pixels === undefined, picture !== undefined)
-      assert.deepEqual([...pack[half].labels], [...dataset[half].labels])
-      assert.deepEqual(await pixelsOf(pack[half]), await pixelsOf(dataset[half]))
+      t.deepEqual(pack[half].uniform, dataset[half].uniform)
+      t.is(pack[half].pixels === undefined, picture !== undefined)
+      t.deepEqual([...pack[half].labels], [...dataset[half].labels])
+      same(t, await pixelsOf(pack[half]), await pixelsOf(dataset[half]))
       const names = indicesOf(dataset[half]).map((index) => `${dataset[half].nameOf(index)} in ${file}`)
-      assert.deepEqual(indicesOf(pack[half]).map(pack[half].nameOf), names)
+      t.deepEqual(indicesOf(pack[half]).map(pack[half].nameOf), names)
     }
-    assert.match(pack.notices.join('\n'), /packed from pets \(at most 288 px, raw pixels\)\n.*those in val\//)
-    assert.ok(pack.train.nameOf(0).startsWith(folder))
+    t.regex(pack.notices.join('\n'), /packed from pets \(at most 288 px, raw pixels\)\n.*those in val\//)
+    t.true(pack.train.nameOf(0).startsWith(folder))
     await pack.close()
     await pack.close()
   }
 })
 
-test('images are made smaller by the antialiased filter, never larger', async () => {
+test('images are made smaller by the antialiased filter, never larger', async (t) => {
   const { dataset, file } = await packed({ raw: true, maxSize: 50 }, mixed)
   const pack = await loadPack(file)
   for (const index of indicesOf(dataset.train)) {
@@ -80,13 +81,13 @@ test('images are made smaller by the antialiased filter, never larger', async ()
     const plan = scale === 1 ? [] : [{ op: 'resize', ...size, filter: 'bicubic', region } as const]
     await transformImages([image], 3, [plan], size, wanted)
     const { pixels, ...found } = await pack.train.load(index)
-    assert.deepEqual(found, { ...size, channels: 3 })
-    assert.deepEqual(new Uint8Array(pixels), wanted)
+    t.deepEqual(found, { ...size, channels: 3 })
+    same(t, new Uint8Array(pixels), wanted)
   }
   await pack.close()
 })
 
-test('JPEG files are close to the images, closer at a higher quality; grey ones stay grey', async () => {
+test('JPEG files are close to the images, closer at a higher quality; grey ones stay grey', async (t) => {
   const error = async (quality: number) => {
     const { dataset, file } = await packed({ quality })
     const pack = await loadPack(file)
@@ -96,7 +97,7 @@ test('JPEG files are close to the images, closer at a higher quality; grey ones 
     return differences.reduce((sum, each) => sum + each) / differences.length
   }
   const [fine, coarse] = [await error(95), await error(60)]
-  assert.ok(fine < 6 && fine < coarse / 2, `${fine} against ${coarse}, of noise`)
+  t.true(fine < 6 && fine < coarse / 2, `${fine} against ${coarse}, of noise`)
 
   const { dataset, root } = await packed()
   const load = async () => ({ pixels: noise(30 * 20), height: 30, width: 20, channels: 1 as const })
@@ -104,40 +105,40 @@ test('JPEG files are close to the images, closer at a higher quality; grey ones 
   const file = join(root, 'grey.pack')
   await packDataset({ ...dataset, channels: 1, train: grey, test: grey }, file)
   const pack = await loadPack(file)
-  assert.deepEqual(pack.train.uniform, { height: 30, width: 20 })
-  assert.equal(pack.train.pixels!(0).length, 600)
+  t.deepEqual(pack.train.uniform, { height: 30, width: 20 })
+  t.is(pack.train.pixels!(0).length, 600)
   await pack.close()
 })
 
-test('the same images make the same file', async () => {
+test('the same images make the same file', async (t) => {
   const { dataset, file, root } = await packed({}, mixed, 70) // more than one chunk of work
   await packDataset(dataset, join(root, 'again.pack'))
-  assert.deepEqual(await readFile(join(root, 'again.pack')), await readFile(file))
-  assert.deepEqual((await readdir(root)).sort(), ['again.pack', 'pets', 'pets.pack'])
+  same(t, await readFile(join(root, 'again.pack')), await readFile(file))
+  t.deepEqual((await readdir(root)).sort(), ['again.pack', 'pets', 'pets.pack'])
 })
 
-test('while packing, a broken image is told of and replaced; too many leave nothing behind', async () => {
+test('while packing, a broken image is told of and replaced; too many leave nothing behind', async (t) => {
   const { folder, root } = await packed()
   await writeTree(folder, {
     'train/cat/02.png': 'rubbish',
     'train/cat/03.png': (await classPictures('', ['x'], 1, mixed))['x/00.png']!,
   })
   const dataset = await loadImageFolder(folder, { maxBroken: 0.2 })
-  assert.equal(dataset.train.uniform, undefined)
+  t.is(dataset.train.uniform, undefined)
   const file = join(root, 'broken.pack')
   const refused = { code: 'DATA', message: /^1 of 12 images are broken: .*cat\/02\.png: / }
-  await assert.rejects(packDataset(dataset, file), refused)
-  assert.deepEqual((await readdir(root)).sort(), ['pets', 'pets.pack'])
+  await t.throwsAsync(packDataset(dataset, file), refused)
+  t.deepEqual((await readdir(root)).sort(), ['pets', 'pets.pack'])
   const { notices } = await packDataset(dataset, file, { raw: true, maxBroken: 0.1 })
-  assert.match(notices.at(-1)!, /^1 of 12 images are broken, others stand in: .*cat\/02\.png: /)
+  t.regex(notices.at(-1)!, /^1 of 12 images are broken, others stand in: .*cat\/02\.png: /)
   const pack = await loadPack(file)
-  assert.equal(pack.train.nameOf(2), pack.train.nameOf(3))
-  assert.deepEqual(await pack.train.load(2), await pack.train.load(3))
-  assert.ok(pack.notices.includes(notices.at(-1)!))
+  t.is(pack.train.nameOf(2), pack.train.nameOf(3))
+  t.deepEqual(await pack.train.load(2), await pack.train.load(3))
+  t.true(pack.notices.includes(notices.at(-1)!))
   await pack.close()
 })
 
-test('a flipped bit is a broken image with its name, and another stands in for it', async () => {
+test('a flipped bit is a broken image with its name, and another stands in for it', async (t) => {
   for (const [options, picture] of [
     [{}, mixed],
     [{ raw: true }, mixed],
@@ -147,27 +148,27 @@ test('a flipped bit is a broken image with its name, and another stands in for i
     await damage(file, 3)
     const message = /cat\/03\.png in .*pets\.pack: its bytes have changed since it was packed/
     if (picture === undefined) {
-      await assert.rejects(loadPack(file), { code: 'DATA', message })
+      await t.throwsAsync(loadPack(file), { code: 'DATA', message })
       const { train, notices, close } = await loadPack(file, { maxBroken: 0.1 })
-      assert.deepEqual(train.pixels!(3), train.pixels!(4))
-      assert.match(notices.at(-1)!, message)
+      same(t, train.pixels!(3), train.pixels!(4))
+      t.regex(notices.at(-1)!, message)
       await close()
       continue
     }
     const { train, close } = await loadPack(file)
-    await assert.rejects(train.load(3), { code: 'IMAGE', message })
+    await t.throwsAsync(train.load(3), { code: 'IMAGE', message })
     const told: string[] = []
     const onBroken = (text: string) => told.push(text)
     const loader = createLoader(train, { batch: 12, seed: 0, shuffle: false, maxBroken: 0.1, onBroken })
     for await (const { indices } of loader.batches({ sizeOf: () => 16 })) {
-      assert.deepEqual([...indices], [0, 1, 2, 4, 4, 5, 6, 7, 8, 9, 10, 11])
+      t.deepEqual([...indices], [0, 1, 2, 4, 4, 5, 6, 7, 8, 9, 10, 11])
     }
-    assert.match(told.join(), message)
+    t.regex(told.join(), message)
     await close()
   }
 })
 
-test('what is cut off, damaged, foreign or of another version is refused with a hint', async () => {
+test('what is cut off, damaged, foreign or of another version is refused with a hint', async (t) => {
   const { file, root } = await packed({}, mixed)
   const bytes = await readFile(file)
   const changed = (at: number, value: number) => bytes.map((byte, index) => (index === at ? value : byte))
@@ -185,33 +186,33 @@ test('what is cut off, damaged, foreign or of another version is refused with a 
   for (const [content, message] of cases) {
     const wrong = join(root, 'wrong.pack')
     await writeFile(wrong, content)
-    await assert.rejects(loadDataset(wrong), { code: 'DATA', message, hint: /autoprog pack/ })
+    checkError(t, await t.throwsAsync(loadDataset(wrong)), { code: 'DATA', message, hint: /autoprog pack/ })
   }
-  await assert.rejects(loadPack(join(root, 'absent.pack')), { code: 'DATA', message: /ENOENT/ })
+  await t.throwsAsync(loadPack(join(root, 'absent.pack')), { code: 'DATA', message: /ENOENT/ })
   const pack = await loadPack(file)
   await truncate(file, 500)
-  await assert.rejects(pack.train.load(5), { code: 'IMAGE', message: /wrong checksum/ })
+  await t.throwsAsync(pack.train.load(5), { code: 'IMAGE', message: /wrong checksum/ })
   await pack.close()
-  await assert.rejects(pack.train.load(0), { code: 'DATA', message: /pets\.pack is closed/ })
+  await t.throwsAsync(pack.train.load(0), { code: 'DATA', message: /pets\.pack is closed/ })
 })
 
-test('bad options, a folder that is not there and an abort write nothing', async () => {
+test('bad options, a folder that is not there and an abort write nothing', async (t) => {
   const { dataset, root } = await packed()
   const file = join(root, 'x.pack')
   for (const options of [{ maxSize: 0 }, { maxSize: 1.5 }, { quality: 101 }, { quality: 0 }]) {
-    await assert.rejects(packDataset(dataset, file, options), { code: 'CONFIG', message: /an integer from 1 to/ })
+    await t.throwsAsync(packDataset(dataset, file, options), { code: 'CONFIG', message: /an integer from 1 to/ })
   }
   const absent = join(root, 'absent', 'x.pack')
-  await assert.rejects(packDataset(dataset, absent), { code: 'DATA', message: /Cannot write .*ENOENT/ })
-  await assert.rejects(packDataset(dataset, file, { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  await t.throwsAsync(packDataset(dataset, absent), { code: 'DATA', message: /Cannot write .*ENOENT/ })
+  await checkAbort(t, packDataset(dataset, file, { signal: AbortSignal.abort() }))
   const stop = new AbortController()
   const stopping = packDataset(dataset, file, { signal: stop.signal, onProgress: () => stop.abort() })
-  await assert.rejects(stopping, { name: 'AbortError' })
-  await assert.rejects(access(file))
-  assert.deepEqual((await readdir(root)).sort(), ['pets', 'pets.pack'])
+  await checkAbort(t, stopping)
+  await t.throwsAsync(access(file))
+  t.deepEqual((await readdir(root)).sort(), ['pets', 'pets.pack'])
 })
 
-test('batches of a raw pack are those of the folder', async () => {
+test('batches of a raw pack are those of the folder', async (t) => {
   const { dataset, file } = await packed({ raw: true }, mixed)
   const pack = await loadPack(file)
   const batches = async (split: Split) => {
@@ -222,11 +223,11 @@ test('batches of a raw pack are those of the folder', async () => {
     }
     return all
   }
-  assert.deepEqual(await batches(pack.train), await batches(dataset.train))
+  t.deepEqual(await batches(pack.train), await batches(dataset.train))
   await pack.close()
 })
 
-test('training on a pack is repeatable, and the same as on the folder where pixels are', async () => {
+test('training on a pack is repeatable, and the same as on the folder where pixels are', async (t) => {
   const { folder, file } = await packed({ raw: true }, () => ({ height: 16, width: 16 }), 8)
   const losses = async (data: string) => {
     const config = resolveConfig({
@@ -244,7 +245,7 @@ test('training on a pack is repeatable, and the same as on the folder where pixe
     return found
   }
   const first = await losses(file)
-  assert.equal(first.length, 12)
-  assert.deepEqual(await losses(file), first)
-  assert.deepEqual(await losses(folder), first)
+  t.is(first.length, 12)
+  t.deepEqual(await losses(file), first)
+  t.deepEqual(await losses(folder), first)
 })

@@ -1,8 +1,8 @@
-import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 import { readRecords } from '../../datasets/records.js'
 import { temporaryFolder, writeTree } from '../data/images.js'
+import { checkAbort } from '../error.js'
 
 async function read(text: string, size = 3) {
   const folder = await temporaryFolder()
@@ -10,27 +10,27 @@ async function read(text: string, size = 3) {
   return readRecords(join(folder, 'x.json'), size)
 }
 
-test('records of the right length are kept, others dropped, each with its place in the file', async () => {
+test('records of the right length are kept, others dropped, each with its place in the file', async (t) => {
   const { values, positions, dropped } = await read('{"data":[[0,1,255],[],[7,8],[1,2,3,4],[9,10,11]]}')
-  assert.deepEqual([...values], [0, 1, 255, 9, 10, 11])
-  assert.deepEqual(
+  t.deepEqual([...values], [0, 1, 255, 9, 10, 11])
+  t.deepEqual(
     [positions, dropped],
     [
       [0, 4],
       [1, 2, 3],
     ],
   )
-  assert.deepEqual((await read('{"data":[]}')).positions, [])
+  t.deepEqual((await read('{"data":[]}')).positions, [])
 })
 
-test('it agrees with JSON.parse on many records', async () => {
+test('it agrees with JSON.parse on many records', async (t) => {
   const data = Array.from({ length: 700 }, (_, i) => Array.from({ length: 5 }, (_, j) => (i * 37 + j * 101) % 256))
   const { values, positions } = await read(JSON.stringify({ data }), 5)
-  assert.deepEqual([...values], data.flat())
-  assert.equal(positions.length, 700)
+  t.deepEqual([...values], data.flat())
+  t.is(positions.length, 700)
 })
 
-test('anything else is refused with the file, the record and the byte', async () => {
+test('anything else is refused with the file, the record and the byte', async (t) => {
   const cases: [string, RegExp][] = [
     ['', /x\.json is not the list .*: it ends after 0 bytes, in record 0/],
     ['[[1,2,3]]', /the byte at 0 is unexpected, in record 0/],
@@ -48,12 +48,12 @@ test('anything else is refused with the file, the record and the byte', async ()
     ['{"data":[1,2,3]}', /the byte at 9 is unexpected/],
     ['{"data":[["a"]]}', /the byte at 10 is unexpected/],
   ]
-  for (const [text, message] of cases) await assert.rejects(read(text), { code: 'DATA', message }, text)
-  await assert.rejects(readRecords('/nowhere/x.json', 3), { code: 'DATA', message: /Cannot read .*ENOENT/ })
+  for (const [text, message] of cases) await t.throwsAsync(read(text), { code: 'DATA', message }, text)
+  await t.throwsAsync(readRecords('/nowhere/x.json', 3), { code: 'DATA', message: /Cannot read .*ENOENT/ })
 })
 
-test('an abort is an abort', async () => {
+test('an abort is an abort', async (t) => {
   const folder = await temporaryFolder()
   await writeTree(folder, { 'x.json': '{"data":[]}' })
-  await assert.rejects(readRecords(join(folder, 'x.json'), 3, AbortSignal.abort()), { name: 'AbortError' })
+  await checkAbort(t, readRecords(join(folder, 'x.json'), 3, AbortSignal.abort()))
 })

@@ -1,21 +1,21 @@
-import assert from 'node:assert/strict'
 import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import test from 'ava'
 import { loadImageFolder } from '../../datasets/image-folder.js'
 import { cachedScan } from '../../datasets/scan-cache.js'
 import { loadTar } from '../../datasets/tar.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
+import { unless } from '../unless.js'
 import { writeTar } from './archives.js'
 
 const given = process.env.AUTOPROG_CACHE
 let cache: string
-beforeEach(async () => {
+test.beforeEach(async () => {
   cache = join(await temporaryFolder(), 'cache')
   process.env.AUTOPROG_CACHE = cache
 })
-afterEach(() => {
+test.afterEach.always(() => {
   process.env.AUTOPROG_CACHE = given
 })
 
@@ -31,7 +31,7 @@ async function listing(load: typeof loadImageFolder, path: string): Promise<{ li
   return { listed, names }
 }
 
-test('a folder is listed once, and again after any change', async () => {
+test('a folder is listed once, and again after any change', async (t) => {
   const root = await temporaryFolder()
   const elsewhere = await temporaryFolder()
   await writeTree(root, {
@@ -40,55 +40,55 @@ test('a folder is listed once, and again after any change', async () => {
   })
   await writeTree(elsewhere, await classPictures('', ['deep'], 1))
   await symlink(elsewhere, join(root, 'train', 'a', 'linked'))
-  assert.equal((await listing(loadImageFolder, root)).listed, true)
-  assert.equal((await listing(loadImageFolder, root)).listed, true, 'too fresh to be kept')
+  t.is((await listing(loadImageFolder, root)).listed, true)
+  t.is((await listing(loadImageFolder, root)).listed, true, 'too fresh to be kept')
   await settle()
   const first = await listing(loadImageFolder, root)
-  assert.equal(first.listed, true)
-  assert.deepEqual(await listing(loadImageFolder, root), { listed: false, names: first.names })
-  assert.deepEqual(first.names.slice(0, 3), ['train/a/00.png', 'train/a/01.png', 'train/a/linked/deep/00.png'])
+  t.is(first.listed, true)
+  t.deepEqual(await listing(loadImageFolder, root), { listed: false, names: first.names })
+  t.deepEqual(first.names.slice(0, 3), ['train/a/00.png', 'train/a/01.png', 'train/a/linked/deep/00.png'])
 
   await writeTree(elsewhere, { 'deep/new.png': await picture() })
   await utimes(join(elsewhere, 'deep'), 1, 1) // as unpacking an archive may set it
   const changed = await listing(loadImageFolder, root)
-  assert.equal(changed.listed, true)
-  assert.ok(changed.names.includes('train/a/linked/deep/new.png'))
+  t.is(changed.listed, true)
+  t.true(changed.names.includes('train/a/linked/deep/new.png'))
   await rm(join(root, 'train', 'b', '01.png'))
   const { listed, names } = await listing(loadImageFolder, root)
-  assert.deepEqual([listed, names.filter((name) => name.includes('/b/'))], [true, ['train/b/00.png']])
+  t.deepEqual([listed, names.filter((name) => name.includes('/b/'))], [true, ['train/b/00.png']])
 })
 
-test('a folder with a link that leads nowhere is listed each time, for it may lead somewhere', async () => {
+test('a folder with a link that leads nowhere is listed each time, for it may lead somewhere', async (t) => {
   const root = await temporaryFolder()
   await writeTree(root, await classPictures('', ['a', 'b'], 3))
   await symlink(join(root, 'absent'), join(root, 'a', 'x.png'))
   await settle()
-  for (const _ of [1, 2]) assert.equal((await listing(loadImageFolder, root)).listed, true)
-  assert.deepEqual(await readdir(cache).catch(() => []), [])
+  for (const _ of [1, 2]) t.is((await listing(loadImageFolder, root)).listed, true)
+  t.deepEqual(await readdir(cache).catch(() => []), [])
 })
 
-test('an archive is indexed once, and again when it has changed', async () => {
+test('an archive is indexed once, and again when it has changed', async (t) => {
   const members = await classPictures('', ['a', 'b'], 3)
   const file = join(await temporaryFolder(), 'x.tar')
   await writeTar(file, members)
   await settle()
   // Fewer members than it takes to be told of progress: what is kept shows in the folder alone.
   const first = await listing(loadTar, file)
-  assert.equal((await readdir(cache)).length, 1)
-  assert.deepEqual(await listing(loadTar, file), first)
+  t.is((await readdir(cache)).length, 1)
+  t.deepEqual(await listing(loadTar, file), first)
   await writeTar(file, { 'c/00.png': await picture(), ...members })
   const { train, classes, close } = await loadTar(file)
-  assert.deepEqual([classes, train.length], [['a', 'b', 'c'], 5])
+  t.deepEqual([classes, train.length], [['a', 'b', 'c'], 5])
   await close()
 })
 
-test('a damaged cache is passed over and written anew; one that cannot be written is no error', async () => {
+test('a damaged cache is passed over and written anew; one that cannot be written is no error', async (t) => {
   const source = await temporaryFolder()
   let scans = 0
   const scan = async () => ({ scans: ++scans })
   const cached = () => cachedScan({ path: source, scan, sourcesOf: () => [source] })
   await settle()
-  assert.deepEqual([await cached(), await cached()], [{ scans: 1 }, { scans: 1 }])
+  t.deepEqual([await cached(), await cached()], [{ scans: 1 }, { scans: 1 }])
   const [name] = await readdir(cache)
   const file = join(cache, name!)
   const good = await readFile(file)
@@ -96,17 +96,17 @@ test('a damaged cache is passed over and written anew; one that cannot be writte
   flipped[good.length - 10]! ^= 1
   for (const [i, bytes] of [flipped, good.subarray(0, 20), Buffer.from('rubbish'), Buffer.alloc(0)].entries()) {
     await writeFile(file, bytes)
-    assert.deepEqual([await cached(), await cached()], [{ scans: i + 2 }, { scans: i + 2 }])
-    assert.deepEqual(await readdir(cache), [name])
+    t.deepEqual([await cached(), await cached()], [{ scans: i + 2 }, { scans: i + 2 }])
+    t.deepEqual(await readdir(cache), [name])
   }
   await rm(cache, { recursive: true })
   await writeFile(cache, 'a file where the folder should be')
-  assert.deepEqual([await cached(), await cached()], [{ scans: 6 }, { scans: 7 }])
+  t.deepEqual([await cached(), await cached()], [{ scans: 6 }, { scans: 7 }])
   process.env.AUTOPROG_CACHE = ''
-  assert.deepEqual(await cached(), { scans: 8 })
+  t.deepEqual(await cached(), { scans: 8 })
 })
 
-test('a cache folder that is read-only is no error', { skip: !process.seteuid }, async () => {
+unless(!process.seteuid)('a cache folder that is read-only is no error', async (t) => {
   const source = await temporaryFolder()
   await mkdir(cache, { recursive: true })
   await chmod(dirname(cache), 0o755)
@@ -116,9 +116,9 @@ test('a cache folder that is read-only is no error', { skip: !process.seteuid },
   if (superuser) process.seteuid?.(65534) // nobody: the superuser may write everywhere
   try {
     const found = await cachedScan({ path: source, scan: async () => 7, sourcesOf: () => [source] })
-    assert.equal(found, 7)
+    t.is(found, 7)
   } finally {
     if (superuser) process.seteuid?.(0)
   }
-  assert.deepEqual(await readdir(cache), [])
+  t.deepEqual(await readdir(cache), [])
 })

@@ -1,11 +1,12 @@
-import assert from 'node:assert/strict'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { expandBraces } from '../../datasets/shards.js'
 import type { Split } from '../../lib/data/source/dataset.js'
 import { noise, picture, temporaryFolder } from '../data/images.js'
+import { same } from '../same.js'
 import { type Members, writeTar } from './archives.js'
 
 /** Images of WebDataset: the label of key k is (k * 7) mod 3, its pixels are noise of seed k. */
@@ -26,22 +27,22 @@ async function writeShards(shards: Record<string, Members>): Promise<string> {
 }
 
 /** Every image's key, checked against its pixels and its label. */
-function keysOf(split: Split): number[] {
+function keysOf(t: ExecutionContext, split: Split): number[] {
   return Array.from({ length: split.length }, (_, index) => {
     const key = Number(/(\d+)\.[a-z.]+$/.exec(split.nameOf(index))![1])
-    assert.deepEqual(split.pixels!(index).slice(), noise(8 * 8 * 3, key), split.nameOf(index))
-    assert.equal(split.labels[index], (key * 7) % 3)
+    same(t, split.pixels!(index).slice(), noise(8 * 8 * 3, key), split.nameOf(index))
+    t.is(split.labels[index], (key * 7) % 3)
     return key
   })
 }
 
-test('braces stand for ranges and lists, as in bash', () => {
-  assert.deepEqual(expandBraces('a-{08..11}.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'a-11.tar'])
-  assert.deepEqual(expandBraces('{a,b}-{0..1}.tar'), ['a-0.tar', 'a-1.tar', 'b-0.tar', 'b-1.tar'])
-  assert.deepEqual([expandBraces('plain.tar'), expandBraces('{odd}.tar')], [['plain.tar'], ['{odd}.tar']])
+test('braces stand for ranges and lists, as in bash', (t) => {
+  t.deepEqual(expandBraces('a-{08..11}.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'a-11.tar'])
+  t.deepEqual(expandBraces('{a,b}-{0..1}.tar'), ['a-0.tar', 'a-1.tar', 'b-0.tar', 'b-1.tar'])
+  t.deepEqual([expandBraces('plain.tar'), expandBraces('{odd}.tar')], [['plain.tar'], ['{odd}.tar']])
 })
 
-test('archives of pairs are read from a folder, or by a pattern', async () => {
+test('archives of pairs are read from a folder, or by a pattern', async (t) => {
   const folder = await writeShards({
     'train-000.tar': await pairs([1, 2, 3, 4]),
     'train-001.tar': { ...(await pairs([5, 6], 'center.png')), 'alone.png': await picture() },
@@ -54,36 +55,36 @@ test('archives of pairs are read from a folder, or by a pattern', async () => {
     [join(folder, 'train-{000,002}.tar'), [1, 2, 3, 4, 1, 7, 8]],
   ] as const) {
     const { classes, train, test: held, notices, close } = await loadDataset(data)
-    assert.deepEqual(classes, ['0', '1', '2'])
-    assert.deepEqual([keysOf(train), keysOf(held)], [keys, [11, 12]])
-    assert.equal(train.nameOf(0), join(folder, 'train-000.tar', '1.png'))
-    assert.match(notices.join('\n'), /the test images are those of .*val-000\.tar/)
-    assert.equal(/1 images of .* have no \.cls file/.test(notices.join()), !data.includes(','))
+    t.deepEqual(classes, ['0', '1', '2'])
+    t.deepEqual([keysOf(t, train), keysOf(t, held)], [keys, [11, 12]])
+    t.is(train.nameOf(0), join(folder, 'train-000.tar', '1.png'))
+    t.regex(notices.join('\n'), /the test images are those of .*val-000\.tar/)
+    t.is(/1 images of .* have no \.cls file/.test(notices.join()), !data.includes(','))
     await close()
     await close()
   }
 })
 
-test('one archive of pairs will do; a share is then held out; names of classes may lie beside', async () => {
+test('one archive of pairs will do; a share is then held out; names of classes may lie beside', async (t) => {
   const folder = await writeShards({ 'all.tar': await pairs([...Array(12).keys()]) })
   const one = await loadDataset(join(folder, 'all.tar'))
-  assert.deepEqual([one.train.length, one.test.length], [9, 3])
-  assert.deepEqual(
-    [...keysOf(one.train), ...keysOf(one.test)].sort((a, b) => a - b),
+  t.deepEqual([one.train.length, one.test.length], [9, 3])
+  t.deepEqual(
+    [...keysOf(t, one.train), ...keysOf(t, one.test)].sort((a, b) => a - b),
     [...Array(12).keys()],
   )
-  assert.match(one.notices.join(), /3 of 12 images are held out/)
+  t.regex(one.notices.join(), /3 of 12 images are held out/)
   await one.close()
   await writeFile(join(folder, 'classes.txt'), 'zebra\nape\r\ncow\nunseen\n')
   const named = await loadDataset(folder)
-  assert.deepEqual(named.classes, ['zebra', 'ape', 'cow', 'unseen'])
+  t.deepEqual(named.classes, ['zebra', 'ape', 'cow', 'unseen'])
   await named.close()
   await writeFile(join(folder, 'classes.txt'), 'zebra\nape\n')
   const tooFew = { code: 'DATA', message: /classes\.txt .* names 2 classes where there is one of index 2/ }
-  await assert.rejects(loadDataset(folder), tooFew)
+  await t.throwsAsync(loadDataset(folder), tooFew)
 })
 
-test('archives of class folders are joined, members of the same name kept apart', async () => {
+test('archives of class folders are joined, members of the same name kept apart', async (t) => {
   const seeds = (first: number) => async () => ({
     'cat/0.png': await picture({ seed: first }),
     'dog/0.png': await picture({ seed: first + 1 }),
@@ -95,7 +96,7 @@ test('archives of class folders are joined, members of the same name kept apart'
     'pets_extra.tar': await seeds(6)(),
   })
   const { classes, train, test: held, close } = await loadDataset(folder)
-  assert.deepEqual(
+  t.deepEqual(
     [classes, [...train.labels], [...held.labels]],
     [
       ['cat', 'dog'],
@@ -104,15 +105,16 @@ test('archives of class folders are joined, members of the same name kept apart'
     ],
   )
   const shown = Array.from({ length: 4 }, (_, index) => train.pixels!(index).slice())
-  assert.deepEqual(
+  same(
+    t,
     shown,
     [0, 2, 1, 3].map((seed) => noise(8 * 8 * 3, seed)),
   )
-  assert.equal(train.nameOf(1), join(folder, 'pets_train_1.tar', 'cat', '0.png'))
+  t.is(train.nameOf(1), join(folder, 'pets_train_1.tar', 'cat', '0.png'))
   await close()
 })
 
-test('a missing or truncated archive, or a label that is none, is named', async () => {
+test('a missing or truncated archive, or a label that is none, is named', async (t) => {
   const make = async () =>
     writeShards({
       'train-0.tar': await pairs([1, 2, 3]),
@@ -122,13 +124,13 @@ test('a missing or truncated archive, or a label that is none, is named', async 
   const cut = await make()
   const file = join(cut, 'train-1.tar')
   await writeFile(file, (await readFile(file)).subarray(0, 2000))
-  await assert.rejects(loadDataset(cut), { code: 'DATA', message: /Cannot read .*train-1\.tar as a tar archive/ })
+  await t.throwsAsync(loadDataset(cut), { code: 'DATA', message: /Cannot read .*train-1\.tar as a tar archive/ })
   await rm(file)
   const pattern = join(cut, 'train-{0..1}.tar')
-  await assert.rejects(loadDataset(pattern), { code: 'DATA', message: /Cannot read .*train-1\.tar .*ENOENT/ })
+  await t.throwsAsync(loadDataset(pattern), { code: 'DATA', message: /Cannot read .*train-1\.tar .*ENOENT/ })
   const wrong = { ...(await pairs([1, 2])), '9.cls': 'cat' }
   const named = await writeShards({ 'train-0.tar': await pairs([3, 4]), 'train-1.tar': wrong })
-  await assert.rejects(loadDataset(named), {
+  await t.throwsAsync(loadDataset(named), {
     code: 'DATA',
     message: /train-1\.tar\/9\.cls holds "cat" \(string\) where the index of a class is due/,
   })
@@ -136,11 +138,11 @@ test('a missing or truncated archive, or a label that is none, is named', async 
     'train-0.tar': await pairs([1, 2]),
     'val-0.tar': { '3.png': await picture() },
   })
-  await assert.rejects(loadDataset(unlabelled), {
+  await t.throwsAsync(loadDataset(unlabelled), {
     code: 'DATA',
     message: /val-0\.tar holds no images with a \.cls file/,
   })
   const alone = await writeShards({ 'val-0.tar': await pairs([1, 2]) })
-  await assert.rejects(loadDataset(alone), { code: 'DATA', message: /holds archives of val but none for training/ })
-  await assert.rejects(loadDataset(join(alone, 'val-{3..1}.tar')), { code: 'DATA', message: /no dataset and no file/ })
+  await t.throwsAsync(loadDataset(alone), { code: 'DATA', message: /holds archives of val but none for training/ })
+  await t.throwsAsync(loadDataset(join(alone, 'val-{3..1}.tar')), { code: 'DATA', message: /no dataset and no file/ })
 })

@@ -1,12 +1,13 @@
-import assert from 'node:assert/strict'
 import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import test from 'ava'
 import { pack } from 'tar-stream'
 import { loadTar } from '../../datasets/tar.js'
 import { classPictures, noise, picture, temporaryFolder } from '../data/images.js'
+import { checkError } from '../error.js'
+import { same } from '../same.js'
 
 type Members = Record<string, Uint8Array | 'folder' | 'link'>
 
@@ -27,7 +28,7 @@ async function write(name: string, members: Members): Promise<string> {
   return file
 }
 
-test('members are read in place, whatever is around and before them', async () => {
+test('members are read in place, whatever is around and before them', async (t) => {
   const files: Members = { './': 'folder', './set/': 'folder', './set/cat/': 'folder' }
   const long = `${'long-'.repeat(40)}name`
   for (let i = 0; i < 6; i++) {
@@ -37,24 +38,24 @@ test('members are read in place, whatever is around and before them', async () =
   files['./set/notes.txt'] = Buffer.alloc(0)
   const file = await write('pets.tar', files)
   const dataset = await loadTar(file, { holdOut: 0.2 })
-  assert.deepEqual([dataset.name, dataset.classes, dataset.channels], ['pets.tar', ['cat', 'dog'], 3])
-  assert.deepEqual([dataset.train.length, dataset.test.length], [10, 2])
+  t.deepEqual([dataset.name, dataset.classes, dataset.channels], ['pets.tar', ['cat', 'dog'], 3])
+  t.deepEqual([dataset.train.length, dataset.test.length], [10, 2])
   for (const split of [dataset.train, dataset.test]) {
     for (let index = 0; index < split.length; index++) {
       const name = split.nameOf(index)
       const seed = (name.includes('/dog/') ? 10 : 0) + Number(/(\d)\.png/.exec(name)?.[1] ?? 3)
-      assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, seed), name)
-      assert.equal(split.labels[index], name.includes('/dog/') ? 1 : 0)
+      same(t, new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, seed), name)
+      t.is(split.labels[index], name.includes('/dog/') ? 1 : 0)
     }
   }
-  assert.match(dataset.notices.join(), /1 files of .*pets\.tar that are not images.*2 of 12 images are held out/)
+  t.regex(dataset.notices.join(), /1 files of .*pets\.tar that are not images.*2 of 12 images are held out/)
   await dataset.close()
 })
 
-test('both halves may be inside, or the test half beside', async () => {
+test('both halves may be inside, or the test half beside', async (t) => {
   const inside = { ...(await classPictures('train/', ['a', 'b'], 3)), ...(await classPictures('val/', ['a', 'b'], 2)) }
   const whole = await loadTar(await write('whole.tar', inside))
-  assert.deepEqual([whole.train.length, whole.test.length], [6, 4])
+  t.deepEqual([whole.train.length, whole.test.length], [6, 4])
   await whole.close()
 
   for (const half of ['test', 'val']) {
@@ -62,25 +63,25 @@ test('both halves may be inside, or the test half beside', async () => {
     const beside = file.replace(/train\.tar$/, `${half}.tar`)
     await writeFile(beside, await archive(await classPictures(`${half}/`, ['c', 'b'], 2)))
     const dataset = await loadTar(file)
-    assert.deepEqual([dataset.train.length, dataset.test.length], [9, 4])
-    assert.deepEqual([...dataset.test.labels], [1, 1, 2, 2])
-    assert.match(dataset.test.nameOf(0), new RegExp(`train-set-${half}\\.tar/${half}/b/00\\.png$`))
-    assert.match(dataset.notices.join(), new RegExp(`test images are those of .*-${half}\\.tar.*lacks the classes a`))
+    t.deepEqual([dataset.train.length, dataset.test.length], [9, 4])
+    t.deepEqual([...dataset.test.labels], [1, 1, 2, 2])
+    t.regex(dataset.test.nameOf(0), new RegExp(`train-set-${half}\\.tar/${half}/b/00\\.png$`))
+    t.regex(dataset.notices.join(), new RegExp(`test images are those of .*-${half}\\.tar.*lacks the classes a`))
     await dataset.close()
   }
 })
 
-test('after closing, images that are read on demand are an error; closing twice is not', async () => {
+test('after closing, images that are read on demand are an error; closing twice is not', async (t) => {
   const members = await classPictures('', ['a', 'b'], 4, (i) => ({ width: 8 + i }))
   const { train, close } = await loadTar(await write('mixed.tar', members))
-  assert.equal(train.uniform, undefined)
-  assert.equal((await train.load(0)).pixels.length, 8 * 8 * 3)
+  t.is(train.uniform, undefined)
+  t.is((await train.load(0)).pixels.length, 8 * 8 * 3)
   await Promise.all([close(), close()])
   await close()
-  await assert.rejects(train.load(0), { code: 'DATA', message: /mixed\.tar is closed/ })
+  await t.throwsAsync(train.load(0), { code: 'DATA', message: /mixed\.tar is closed/ })
 })
 
-test('a truncated archive is named, wherever it was cut', async () => {
+test('a truncated archive is named, wherever it was cut', async (t) => {
   const members = await classPictures('', ['a', 'b'], 3)
   const whole = await archive(members)
   const lastMember = whole.length - 1024
@@ -94,16 +95,16 @@ test('a truncated archive is named, wherever it was cut', async () => {
   for (const [where, length] of Object.entries({ ...cuts, empty: 0 })) {
     const file = join(await temporaryFolder(), 'cut.tar')
     await writeFile(file, whole.subarray(0, length))
-    await assert.rejects(loadTar(file), { code: 'DATA', message: /Cannot read .*cut\.tar as a tar archive: / }, where)
+    await t.throwsAsync(loadTar(file), { code: 'DATA', message: /Cannot read .*cut\.tar as a tar archive: / }, where)
   }
   const shorter = await write('shorter.tar', await classPictures('', ['a', 'b'], 4, (i) => ({ width: 8 + i })))
   const dataset = await loadTar(shorter)
   await truncate(shorter, 600)
-  await assert.rejects(dataset.train.load(0), { code: 'IMAGE', message: /has become shorter/ })
+  await t.throwsAsync(dataset.train.load(0), { code: 'IMAGE', message: /has become shorter/ })
   await dataset.close()
 })
 
-test('what is no tar archive is refused with a hint', async () => {
+test('what is no tar archive is refused with a hint', async (t) => {
   const folder = await temporaryFolder()
   const good = await archive(await classPictures('', ['a', 'b'], 2))
   const flipped = Buffer.from(good)
@@ -112,23 +113,23 @@ test('what is no tar archive is refused with a hint', async () => {
   for (const [name, bytes] of Object.entries(cases)) {
     await writeFile(join(folder, name), bytes)
     const error = { code: 'DATA', message: new RegExp(`${name} as a tar archive`), hint: /gunzip/ }
-    await assert.rejects(loadTar(join(folder, name)), error)
+    checkError(t, await t.throwsAsync(loadTar(join(folder, name))), error)
   }
-  await assert.rejects(loadTar(join(folder, 'absent.tar')), { code: 'DATA', message: /ENOENT/ })
-  await assert.rejects(loadTar(folder), { code: 'DATA' })
-  assert.equal((await readFile(join(folder, 'x.tar'))).length, 3500)
+  await t.throwsAsync(loadTar(join(folder, 'absent.tar')), { code: 'DATA', message: /ENOENT/ })
+  await t.throwsAsync(loadTar(folder), { code: 'DATA' })
+  t.is((await readFile(join(folder, 'x.tar'))).length, 3500)
 })
 
-test('broken members and links count as broken images; empty classes and unknown test classes are errors', async () => {
+test('broken members and links count as broken images; empty classes and unknown test classes are errors', async (t) => {
   const members: Members = await classPictures('', ['a', 'b'], 5)
   const linked = await write('linked.tar', { ...members, 'a/link.png': 'link', 'b/empty.png': Buffer.alloc(0) })
-  await assert.rejects(loadTar(linked), {
+  await t.throwsAsync(loadTar(linked), {
     code: 'DATA',
     message: /linked\.tar\/(a\/link\.png: it is a link|b\/empty\.png: )/,
   })
   const hollow = await write('hollow.tar', { ...members, 'c/': 'folder' })
-  await assert.rejects(loadTar(hollow), { code: 'DATA', message: /hollow\.tar has class folders without images: c/ })
+  await t.throwsAsync(loadTar(hollow), { code: 'DATA', message: /hollow\.tar has class folders without images: c/ })
   const train = await write('train.tar', members)
   await writeFile(train.replace('train.tar', 'test.tar'), await archive(await classPictures('', ['a', 'z'], 1)))
-  await assert.rejects(loadTar(train), { code: 'DATA', message: /test\.tar has the class z/ })
+  await t.throwsAsync(loadTar(train), { code: 'DATA', message: /test\.tar has the class z/ })
 })

@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { keptLayers, runningLayers } from '../../lib/growth/layer-map.js'
 import { grow } from '../../lib/growth/operators.js'
 import type { Plan, ScheduleOptions } from '../../lib/growth/schedules.js'
@@ -37,22 +36,22 @@ function openAll(plan: Plan, choose: (candidates: readonly Subnetwork[]) => Subn
   })
 }
 
-test('named schedules of every table, by epoch and by step', () => {
-  assert.equal(more.schedules.length, 66)
+test('named schedules of every table, by epoch and by step', (t) => {
+  t.is(more.schedules.length, 66)
   for (const row of more.schedules) {
     const stepsPerEpoch = 1251
     const plan = planStages({ ...optionsOf(row), stepsPerEpoch })
-    assert.equal(plan.stages.length, row.stages.length)
+    t.is(plan.stages.length, row.stages.length)
     for (const [k, wanted] of row.stages.entries()) {
       const { start, first, end, subnetwork } = plan.stages[k]!
       const where = `${row.model} ${row.scheme}, stage ${k + 1}`
-      assert.deepEqual(
+      t.deepEqual(
         [start, subnetwork!.depth, subnetwork!.resolution],
         [wanted.start, wanted.depth, wanted.resolution],
         where,
       )
-      assert.ok(Math.abs(subnetwork!.l - wanted.l) < 1e-12 && Math.abs(subnetwork!.n - wanted.n) < 1e-12, where)
-      assert.deepEqual(
+      t.true(Math.abs(subnetwork!.l - wanted.l) < 1e-12 && Math.abs(subnetwork!.n - wanted.n) < 1e-12, where)
+      t.deepEqual(
         [first, end],
         [wanted.start * stepsPerEpoch, (row.stages[k + 1]?.start ?? row.epochs) * stepsPerEpoch],
       )
@@ -60,21 +59,21 @@ test('named schedules of every table, by epoch and by step', () => {
   }
 })
 
-test('starts of the stages of every table', () => {
-  assert.equal(growth.stageStarts.length, 14)
+test('starts of the stages of every table', (t) => {
+  t.is(growth.stageStarts.length, 14)
   for (const { epochs, stages, starts } of growth.stageStarts) {
-    assert.deepEqual(stageStarts(epochs, Array<number>(stages).fill(1)), starts)
+    t.deepEqual(stageStarts(epochs, Array<number>(stages).fill(1)), starts)
     const plan = planStages({ ...autoprog, epochs, stages, stepsPerEpoch: 10 })
-    assert.deepEqual(
+    t.deepEqual(
       plan.stages.map(({ start }) => start),
       starts,
     )
   }
 })
 
-test('lengths are shares, and the cooldown belongs to the last stage', () => {
+test('lengths are shares, and the cooldown belongs to the last stage', (t) => {
   const plan = planStages({ ...autoprog, lengths: [1, 1, 1, 2], stepsPerEpoch: 7, cooldownEpochs: 10 })
-  assert.deepEqual(
+  t.deepEqual(
     plan.stages.map(({ first, end }) => [first / 7, end / 7]),
     [
       [0, 20],
@@ -83,12 +82,12 @@ test('lengths are shares, and the cooldown belongs to the last stage', () => {
       [60, 110],
     ],
   )
-  assert.equal(plan.steps, 770)
+  t.is(plan.steps, 770)
   // In floating point 0.1 + 0.7 is less than 0.8 of the whole.
-  assert.deepEqual(stageStarts(10, [0.1, 0.7, 0.2]), [0, 1, 8])
+  t.deepEqual(stageStarts(10, [0.1, 0.7, 0.2]), [0, 1, 8])
 })
 
-test('stages shorter than an epoch begin at whole steps and fill the run', () => {
+test('stages shorter than an epoch begin at whole steps and fill the run', (t) => {
   for (const [epochs, stages, stepsPerEpoch] of [
     [20, 50, 468],
     [3, 4, 11],
@@ -98,19 +97,19 @@ test('stages shorter than an epoch begin at whole steps and fill the run', () =>
     const plan = planStages({ ...autoprog, epochs, stages, stepsPerEpoch })
     let step = 0
     for (const { first, end, start } of plan.stages) {
-      assert.equal(first, step)
-      assert.ok(Number.isInteger(end) && end > first)
-      assert.equal(Math.round(start * stepsPerEpoch), first)
+      t.is(first, step)
+      t.true(Number.isInteger(end) && end > first)
+      t.is(Math.round(start * stepsPerEpoch), first)
       step = end
     }
-    assert.equal(step, epochs * stepsPerEpoch)
+    t.is(step, epochs * stepsPerEpoch)
   }
 })
 
-test('AutoProg searches every stage but the last, from what the stage before ended with', () => {
+test('AutoProg searches every stage but the last, from what the stage before ended with', (t) => {
   const plan = planStages({ ...autoprog, epochs: 300, stepsPerEpoch: 1251 })
   const stages = openAll(plan, (candidates) => candidates[0]!)
-  assert.deepEqual(
+  t.deepEqual(
     stages.map(({ candidates, subnetwork, smallest, searchSteps: steps }) => [
       candidates.length,
       subnetwork.depth,
@@ -126,15 +125,15 @@ test('AutoProg searches every stage but the last, from what the stage before end
     ],
   )
   const middle = openStage(plan, 1, { depth: 8, resolution: 192 })
-  assert.deepEqual(
+  t.deepEqual(
     middle.candidates.map(({ depth, resolution }) => [depth, resolution]),
     [8, 10, 12].flatMap((depth) => [192, 224].map((resolution) => [depth, resolution])),
   )
 })
 
-test('where the full network has won, nothing is left to search', () => {
+test('where the full network has won, nothing is left to search', (t) => {
   const stages = openAll(planStages({ ...autoprog, stepsPerEpoch: 10 }), (candidates) => candidates.at(-1)!)
-  assert.deepEqual(
+  t.deepEqual(
     stages.map(({ searchSteps: steps, candidates }) => [steps, candidates.length]),
     [
       [20, 9],
@@ -143,31 +142,31 @@ test('where the full network has won, nothing is left to search', () => {
       [0, 0],
     ],
   )
-  for (const { subnetwork } of stages) assert.deepEqual(subnetwork, whole)
+  for (const { subnetwork } of stages) t.deepEqual(subnetwork, whole)
 })
 
-test('with 50 stages in 100 epochs only the last stage does more than search', () => {
+test('with 50 stages in 100 epochs only the last stage does more than search', (t) => {
   for (const ratio of [0.4, 0.5]) {
     const plan = planStages({ ...autoprog, stages: 50, ratio, stepsPerEpoch: 30 })
     for (const { first, end, searchSteps: steps, candidates } of openAll(plan, (list) => list[0]!).slice(0, -1)) {
-      assert.equal(end - first, 60)
-      assert.equal(steps, 60)
-      assert.ok(candidates.length > 1)
+      t.is(end - first, 60)
+      t.is(steps, 60)
+      t.true(candidates.length > 1)
     }
-    assert.deepEqual(plan.stages.at(-1)!.subnetwork, whole)
+    t.deepEqual(plan.stages.at(-1)!.subnetwork, whole)
   }
 })
 
-test('a supernet draws in every step and has one stage', () => {
+test('a supernet draws in every step and has one stage', (t) => {
   const plan = planStages({ ...autoprog, kind: 'supernet', stepsPerEpoch: 30 })
-  assert.equal(plan.stages.length, 1)
+  t.is(plan.stages.length, 1)
   const stage = openStage(plan, 0)
-  assert.equal(stage.candidates.length, 9)
-  assert.equal(stage.searchSteps, 3000)
-  assert.deepEqual([stage.subnetwork, stage.smallest], [whole, [6]])
+  t.is(stage.candidates.length, 9)
+  t.is(stage.searchSteps, 3000)
+  t.deepEqual([stage.subnetwork, stage.smallest], [whole, [6]])
 })
 
-test('schedules made by hand search nothing', () => {
+test('schedules made by hand search nothing', (t) => {
   const fixed = {
     kind: 'fixed',
     subnetworks: [
@@ -178,53 +177,53 @@ test('schedules made by hand search nothing', () => {
   for (const part of [{ kind: 'original' }, { kind: 'prog' }, { kind: 'progstack' }, fixed] as const)
     for (const { searchSteps: steps, candidates, smallest, subnetwork } of openAll(
       planStages({ ...autoprog, ...part }),
-      () => assert.fail('nothing to choose'),
+      () => t.fail('nothing to choose'),
     )) {
-      assert.deepEqual([steps, candidates], [0, []])
-      assert.deepEqual(smallest, subnetwork.blocks)
+      t.deepEqual([steps, candidates], [0, []])
+      t.deepEqual(smallest, subnetwork.blocks)
       const layers = layersOf({ index: 1, kinds: 'layers', smallest, subnetwork }, subnetwork.blocks)
-      assert.deepEqual(layers, [...Array(subnetwork.depth).keys()])
+      t.deepEqual(layers, [...Array(subnetwork.depth).keys()])
     }
 })
 
-test('lengths of searches', () => {
+test('lengths of searches', (t) => {
   const base = { stageSteps: 2000, stepsPerEpoch: 400, epochs: 20, candidates: 8, asked: 'auto' as const }
-  assert.equal(searchSteps(base), 160) // 8% of the stage: 20 steps a candidate
-  assert.equal(searchSteps({ ...base, stageSteps: 5000 }), 400)
-  assert.equal(searchSteps({ ...base, stageSteps: 1000 }), 160)
-  assert.equal(searchSteps({ ...base, stageSteps: 100 }), 100)
-  assert.equal(searchSteps({ ...base, epochs: 100 }), 800)
-  assert.equal(searchSteps({ ...base, epochs: 99 }), 160)
-  assert.equal(searchSteps({ ...base, epochs: 100, stageSteps: 700 }), 700)
-  assert.equal(searchSteps({ ...base, asked: 0.5 }), 200)
-  assert.equal(searchSteps({ ...base, asked: 0.0001 }), 1)
-  assert.equal(searchSteps({ ...base, asked: 9 }), 2000)
-  assert.equal(searchSteps({ ...base, candidates: 1, asked: 1 }), 0)
-  assert.equal(searchSteps({ ...base, candidates: 0 }), 0)
-  for (const asked of [0, -1, Number.NaN]) assert.throws(() => searchSteps({ ...base, asked }), { code: 'CONFIG' })
+  t.is(searchSteps(base), 160) // 8% of the stage: 20 steps a candidate
+  t.is(searchSteps({ ...base, stageSteps: 5000 }), 400)
+  t.is(searchSteps({ ...base, stageSteps: 1000 }), 160)
+  t.is(searchSteps({ ...base, stageSteps: 100 }), 100)
+  t.is(searchSteps({ ...base, epochs: 100 }), 800)
+  t.is(searchSteps({ ...base, epochs: 99 }), 160)
+  t.is(searchSteps({ ...base, epochs: 100, stageSteps: 700 }), 700)
+  t.is(searchSteps({ ...base, asked: 0.5 }), 200)
+  t.is(searchSteps({ ...base, asked: 0.0001 }), 1)
+  t.is(searchSteps({ ...base, asked: 9 }), 2000)
+  t.is(searchSteps({ ...base, candidates: 1, asked: 1 }), 0)
+  t.is(searchSteps({ ...base, candidates: 0 }), 0)
+  for (const asked of [0, -1, Number.NaN]) t.throws(() => searchSteps({ ...base, asked }), { code: 'CONFIG' })
 })
 
-test('after a growth the smallest candidate runs the layers that it had', () => {
+test('after a growth the smallest candidate runs the layers that it had', (t) => {
   const first = { index: 0, kinds: 'layers', smallest: [5], subnetwork: whole } as const
   const later = { ...first, index: 1 }
   for (const operator of ['mogrow', 'interpolation', 'stacking', 'rand-init'] as const) {
     const layers = grow(operator, 5, 12)
-    assert.deepEqual(
+    t.deepEqual(
       layersOf(later, [5], operator).map((layer) => layers[layer]),
       [0, 1, 2, 3, 4].map((source) => ({ source, added: false })),
       operator,
     )
-    assert.deepEqual(layersOf(first, [5], operator), keptLayers(5, 12))
-    assert.deepEqual(layersOf(later, [12], operator), [...Array(12).keys()])
+    t.deepEqual(layersOf(first, [5], operator), keptLayers(5, 12))
+    t.deepEqual(layersOf(later, [12], operator), [...Array(12).keys()])
   }
   for (const { minimum, maximum, depth, active } of growth.elastic)
-    assert.deepEqual(
+    t.deepEqual(
       layersOf({ ...later, smallest: [minimum], subnetwork: { ...whole, blocks: [maximum] } }, [depth]),
       active,
     )
 })
 
-test('a run of growths: each network holds the one before in its layers', () => {
+test('a run of growths: each network holds the one before in its layers', (t) => {
   const plan = planStages({ ...autoprog, full: layered(18, 224, 32), ratio: 0.4, stages: 5, stepsPerEpoch: 50 })
   // Which original layer sits where: the winner's layers, followed from stage to stage.
   let held: (number | null)[] | undefined
@@ -238,20 +237,20 @@ test('a run of growths: each network holds the one before in its layers', () => 
       : [...Array(depth).keys()]
     const winner = stage.candidates[1] ?? stage.subnetwork
     if (before && stage.candidates.length > 0)
-      assert.deepEqual(
+      t.deepEqual(
         layersOf(stage, stage.smallest).map((layer) => held![layer]),
         before,
       )
     held = layersOf(stage, winner.blocks).map((layer) => held![layer]!)
-    assert.equal(held.length, winner.depth)
+    t.is(held.length, winner.depth)
     previous = winner
   }
-  assert.equal(held!.length, 18)
+  t.is(held!.length, 18)
 })
 
-test('plans that cannot be', () => {
+test('plans that cannot be', (t) => {
   const refused = (part: Partial<ScheduleOptions>, message: RegExp) =>
-    assert.throws(() => planStages({ ...autoprog, ...part }), { code: 'CONFIG', message }, JSON.stringify(part))
+    t.throws(() => planStages({ ...autoprog, ...part }), { code: 'CONFIG', message }, JSON.stringify(part))
   refused({ stages: 0 }, /number of stages/)
   refused({ ratio: 0 }, /initial ratio/)
   refused({ ratio: 0.03 }, /leaves none of the 12 layers/)
@@ -270,10 +269,10 @@ test('plans that cannot be', () => {
   refused({ kind: 'fixed', subnetworks: [{ l: 1.2, n: 1 }] }, /layers l .* 1\.2/)
   refused({ kind: 'progstack', full: layered(1, 224, 32) }, /leaves none of the 1 layers/)
   const plan = planStages(autoprog)
-  for (const index of [-1, 4, 0.5]) assert.throws(() => openStage(plan, index), { code: 'CONFIG' })
-  assert.throws(() => openStage(plan, 1), { code: 'CONFIG', message: /stage 1 ended with/ })
-  assert.throws(() => layersOf({ index: 1, kinds: 'layers', smallest: [5], subnetwork: whole }, [4]), {
+  for (const index of [-1, 4, 0.5]) t.throws(() => openStage(plan, index), { code: 'CONFIG' })
+  t.throws(() => openStage(plan, 1), { code: 'CONFIG', message: /stage 1 ended with/ })
+  t.throws(() => layersOf({ index: 1, kinds: 'layers', smallest: [5], subnetwork: whole }, [4]), {
     code: 'CONFIG',
   })
-  assert.deepEqual(runningLayers(12, 12, 12), [...Array(12).keys()])
+  t.deepEqual(runningLayers(12, 12, 12), [...Array(12).keys()])
 })

@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { scheduleCost } from '../../lib/cli/flops.js'
 import { blocksOfDepth, fullNetworkOf } from '../../lib/growth/space.js'
 import { createModel } from '../../lib/models/registry.js'
@@ -25,19 +24,19 @@ const nameOf = (model: string) =>
       : model
 
 for (const fixture of ['flops', 'flops_more'])
-  test(`multiply-adds and parameters of every network, depth and resolution of ${fixture}`, async () => {
+  test(`multiply-adds and parameters of every network, depth and resolution of ${fixture}`, async (t) => {
     const { rows } = await goldenJson<{ rows: Row[] }>(fixture)
-    assert.ok(rows.length >= 144, `${rows.length} rows`)
+    t.true(rows.length >= 144, `${rows.length} rows`)
     for (const { model: name, resolution, depth, split, blocks: stages, macs, parameters } of rows) {
       const model = createModel(nameOf(name))
       const blocks = stages ?? split ?? blocksOfDepth(fullNetworkOf(model), depth ?? model.depth)
       const where = `${name} at ${resolution}, ${blocks} blocks`
-      assert.equal(model.flops({ resolution, blocks }), macs, where)
-      if (parameters !== null) assert.equal(model.parameterCount(blocks), parameters, where)
+      t.is(model.flops({ resolution, blocks }), macs, where)
+      if (parameters !== null) t.is(model.parameterCount(blocks), parameters, where)
     }
   })
 
-test("table VII's schedules: what their stages cost, and the average", async () => {
+test("table VII's schedules: what their stages cost, and the average", async (t) => {
   const { tableVII } = await goldenJson<{
     tableVII: { model: string; depths: number[]; resolutions: number[]; macs: number[]; mean: number; full: number }[]
   }>('flops')
@@ -55,15 +54,15 @@ test("table VII's schedules: what their stages cost, and the average", async () 
       [1, 1],
     ],
   }
-  assert.equal(tableVII.length, 2)
+  t.is(tableVII.length, 2)
   for (const row of tableVII) {
     const schedule = ratios[row.model]!.map(([l, n]) => ({ l, n }))
     const { stages, average, speedup } = scheduleCost(createModel(row.model), schedule)
-    assert.deepEqual(
+    t.deepEqual(
       stages.map(({ depth, resolution, flops }) => [depth, resolution, flops]),
       row.depths.map((depth, k) => [depth, row.resolutions[k], row.macs[k]]),
     )
-    assert.equal(average, row.mean)
-    assert.equal(speedup, row.full / row.mean)
+    t.is(average, row.mean)
+    t.is(speedup, row.full / row.mean)
   }
 })

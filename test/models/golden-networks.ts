@@ -1,5 +1,5 @@
+import type { ExecutionContext } from 'ava'
 /** Networks with batch norm against float64: a forward and backward pass, statistics, and two steps of the optimizer. */
-import assert from 'node:assert/strict'
 import type { Model } from '../../lib/models/model.js'
 import type { Device } from '../../lib/native.js'
 import type { GradientOptions } from '../../lib/session/batch.js'
@@ -46,6 +46,7 @@ export const without = (skip: readonly [number, number][], sizes: readonly numbe
 
 /** Checks loss, gradients, the image's gradient and the running statistics against the tensors under `tag`. */
 export async function checkCase(
+  t: ExecutionContext,
   session: Session,
   golden: Golden,
   tag: string,
@@ -53,25 +54,26 @@ export async function checkCase(
   options: GradientOptions,
 ): Promise<void> {
   const result = await session.lossAndGradients({ ...options, imageGradient: true })
-  assertClose([result.loss], [expected.loss], 1e-5, `${tag} loss`)
-  assertClose([result.gradientNorm], [expected.gradientNorm], 1e-3, `${tag} gradient norm`)
+  assertClose(t, [result.loss], [expected.loss], 1e-5, `${tag} loss`)
+  assertClose(t, [result.gradientNorm], [expected.gradientNorm], 1e-3, `${tag} gradient norm`)
   if (golden.file.tensors.has(`${tag}/grad_input`))
-    assertClose(result.imageGradient!, golden.floats(`${tag}/grad_input`), 1e-3, `${tag} image gradient`)
+    assertClose(t, result.imageGradient!, golden.floats(`${tag}/grad_input`), 1e-3, `${tag} image gradient`)
   const wanted = golden.group(`${tag}/grad/`)
-  assert.deepEqual([...result.gradients.keys()].sort(), [...wanted.keys()].sort(), `${tag}: what has a gradient`)
-  for (const [name, values] of wanted) assertClose(result.gradients.get(name)!, values, 1e-3, `${tag} d ${name}`)
+  t.deepEqual([...result.gradients.keys()].sort(), [...wanted.keys()].sort(), `${tag}: what has a gradient`)
+  for (const [name, values] of wanted) assertClose(t, result.gradients.get(name)!, values, 1e-3, `${tag} d ${name}`)
   const logits = golden.file.tensors.has(`${tag}/class_logits`) ? 'class_logits' : 'logits'
-  assertClose(result.logits, golden.floats(`${tag}/${logits}`), 1e-5, `${tag} logits`)
+  assertClose(t, result.logits, golden.floats(`${tag}/${logits}`), 1e-5, `${tag} logits`)
   if (result.tokenLogits)
-    assertClose(result.tokenLogits, golden.floats(`${tag}/token_logits`), 1e-5, `${tag} logits of tokens`)
+    assertClose(t, result.tokenLogits, golden.floats(`${tag}/token_logits`), 1e-5, `${tag} logits of tokens`)
   const parameters = await session.parameters()
   const statistics = golden.group(`${tag}/statistics/`)
-  assert.ok(statistics.size > 0)
-  for (const [name, values] of statistics) assertClose(parameters.get(name)!, values, 1e-5, `${tag} ${name}`)
+  t.true(statistics.size > 0)
+  for (const [name, values] of statistics) assertClose(t, parameters.get(name)!, values, 1e-5, `${tag} ${name}`)
 }
 
 /** Steps on one batch: losses, weights and statistics, averages and moments after them. */
 export async function checkSteps(
+  t: ExecutionContext,
   session: Session,
   golden: Golden,
   steps: Steps,
@@ -79,8 +81,8 @@ export async function checkSteps(
 ): Promise<void> {
   for (const [index, learningRate] of steps.learningRates.entries()) {
     const { loss, gradientNorm } = await session.step({ ...options, learningRate })
-    assertClose([loss], [steps.losses[index]!], 1e-4, `loss of step ${index + 1}`)
-    assertClose([gradientNorm], [steps.gradientNorms[index]!], 1e-3, `gradient norm of step ${index + 1}`)
+    assertClose(t, [loss], [steps.losses[index]!], 1e-4, `loss of step ${index + 1}`)
+    assertClose(t, [gradientNorm], [steps.gradientNorms[index]!], 1e-3, `gradient norm of step ${index + 1}`)
   }
   const state = await session.state()
   for (const [group, arena] of [
@@ -91,8 +93,8 @@ export async function checkSteps(
     ['second_moment', 'moment2'],
   ] as const) {
     const wanted = golden.group(`steps/${group}/`)
-    assert.ok(wanted.size > 0, group)
+    t.true(wanted.size > 0, group)
     for (const [name, values] of wanted)
-      assertClose(state.get(`${arena}/${name}`)!.values as Float32Array, values, 1e-3, `${group} ${name}`)
+      assertClose(t, state.get(`${arena}/${name}`)!.values as Float32Array, values, 1e-3, `${group} ${name}`)
   }
 }

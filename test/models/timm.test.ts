@@ -1,9 +1,8 @@
-import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import test from 'ava'
 import type { Model } from '../../lib/models/model.js'
 import { createModel } from '../../lib/models/registry.js'
 import { readTensors } from '../../lib/models/weights.js'
@@ -13,7 +12,8 @@ import { assertClose, goldenJson } from '../golden.js'
 
 const device = await openTestDevice()
 const folder = await mkdtemp(join(tmpdir(), 'autoprog-timm-'))
-after(async () => {
+const facts = await goldenJson<Pictures & { resnet: number[]; large: Pictures }>('timm_logits')
+test.after.always(async () => {
   await device.close()
   await rm(folder, { recursive: true })
 })
@@ -23,7 +23,6 @@ interface Pictures {
   shape: number[]
   volo: number[]
 }
-const facts = await goldenJson<Pictures & { resnet: number[]; large: Pictures }>('timm_logits')
 const imagesOf = ({ pixels, shape }: Pictures) => ({ data: Uint8Array.from(pixels), shape })
 const images = imagesOf(facts)
 const pathOf = (name: string) => fileURLToPath(new URL(`../golden/timm_${name}.safetensors`, import.meta.url))
@@ -41,34 +40,32 @@ const networks: Record<'volo' | 'resnet', Model> = {
 }
 
 for (const name of ['volo', 'resnet'] as const)
-  test(`a ${name} saved by timm gives timm's logits, and is the same when saved again`, async () => {
+  test(`a ${name} saved by timm gives timm's logits, and is the same when saved again`, async (t) => {
     const path = pathOf(name)
     const session = await createSession({ device, model: networks[name] })
     await session.load(path)
     const { logits } = await session.forward({ images })
-    assertClose(logits, facts[name], 1e-5, 'logits')
+    assertClose(t, logits, facts[name], 1e-5, 'logits')
     const copy = join(folder, `${name}.safetensors`)
     await session.save(copy)
     const [mine, theirs] = [await readTensors(copy), await readTensors(path)]
-    assert.deepEqual(new Map([...mine.tensors].sort()), new Map([...theirs.tensors].sort()))
+    t.deepEqual(new Map([...mine.tensors].sort()), new Map([...theirs.tensors].sort()))
     await session.close()
   })
 
-test('a volo is evaluated on images larger than those it was trained on', async () => {
+test('a volo is evaluated on images larger than those it was trained on', async (t) => {
   const session = await createSession({ device, model: networks.volo })
   await session.load(pathOf('volo'))
   const { logits } = await session.forward({ images: imagesOf(facts.large) })
-  assertClose(logits, facts.large.volo, 1e-5, 'logits')
+  assertClose(t, logits, facts.large.volo, 1e-5, 'logits')
   await session.close()
 })
 
-test('weights of a network of another width: every mismatch is listed once, and nothing changes', async () => {
+test('weights of a network of another width: every mismatch is listed once, and nothing changes', async (t) => {
   const session = await createSession({ device, model: createModel('volo_d1_224', { classes: 5 }) })
-  await assert.rejects(session.load(pathOf('volo')), (error: Error) => {
-    const names = [...error.message.matchAll(/(\S+) (?:has shape|is missing|is not)/g)].map(([, each]) => each)
-    assert.equal(new Set(names).size, names.length)
-    assert.match(error.message, /network\.0\.1\.attn\.v\.weight is missing/)
-    return true
-  })
+  const { message } = (await t.throwsAsync(session.load(pathOf('volo'))))!
+  const names = [...message.matchAll(/(\S+) (?:has shape|is missing|is not)/g)].map(([, each]) => each)
+  t.is(new Set(names).size, names.length)
+  t.regex(message, /network\.0\.1\.attn\.v\.weight is missing/)
   await session.close()
 })

@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import type { Session } from '../../lib/session/session.js'
@@ -19,9 +19,9 @@ interface VitMicro {
 }
 
 const device = await openTestDevice()
-after(() => device.close())
 const golden = await goldenTensors('vit_micro')
 const facts = await goldenJson<VitMicro>('vit_micro')
+test.after.always(() => device.close())
 
 async function openMicro(): Promise<Session> {
   const model = createModel('vit', { ...facts.model, mean: facts.mean, deviation: facts.std })
@@ -34,6 +34,7 @@ async function openMicro(): Promise<Session> {
 
 /** Checks logits, loss, all gradients and the image's against the tensors under `tag`. */
 async function checkCase(
+  t: ExecutionContext,
   tag: string,
   expected: { loss: number; gradientNorm: number },
   options: object,
@@ -46,38 +47,35 @@ async function checkCase(
     imageGradient: true,
     ...options,
   })
-  assertClose(result.logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits`)
-  assertClose([result.loss], [expected.loss], 1e-5, `${tag} loss`)
-  assertClose([result.gradientNorm], [expected.gradientNorm], 1e-4, `${tag} gradient norm`)
-  assertClose(result.imageGradient!, golden.floats(`${tag}/grad_input`), 1e-4, `${tag} image gradient`)
-  checkGradients(golden, `${tag}/grad/`, result.gradients)
+  assertClose(t, result.logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits`)
+  assertClose(t, [result.loss], [expected.loss], 1e-5, `${tag} loss`)
+  assertClose(t, [result.gradientNorm], [expected.gradientNorm], 1e-4, `${tag} gradient norm`)
+  assertClose(t, result.imageGradient!, golden.floats(`${tag}/grad_input`), 1e-4, `${tag} image gradient`)
+  checkGradients(t, golden, `${tag}/grad/`, result.gradients)
   const { logits } = await session.forward({
     images: { data: golden.bytes(images), shape: golden.shape(images) },
     ...options,
   })
-  assertClose(logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits without gradients`)
+  assertClose(t, logits, golden.floats(`${tag}/logits`), 1e-5, `${tag} logits without gradients`)
   await session.close()
 }
 
-function checkGradients(from: Golden, prefix: string, gradients: Map<string, Float32Array>) {
+function checkGradients(t: ExecutionContext, from: Golden, prefix: string, gradients: Map<string, Float32Array>) {
   const wanted = from.group(prefix)
-  assert.deepEqual(
-    [...gradients.keys()].sort(),
-    [...wanted.keys()].sort(),
-    `${prefix}: the parameters that have a gradient`,
-  )
-  for (const [name, values] of wanted) assertClose(gradients.get(name)!, values, 1e-4, `${prefix}${name}`)
+  t.deepEqual([...gradients.keys()].sort(), [...wanted.keys()].sort(), `${prefix}: the parameters that have a gradient`)
+  for (const [name, values] of wanted) assertClose(t, gradients.get(name)!, values, 1e-4, `${prefix}${name}`)
 }
 
-describe('vit against float64', () => {
-  test('full network', () => checkCase('full', facts.full, {}))
-  for (const [resolution, expected] of Object.entries(facts.resolutions))
-    test(`resolution ${resolution}`, () =>
-      checkCase(`resolution${resolution}`, expected, {}, `resolution${resolution}/images`))
-  for (const { tag, layers, ...expected } of facts.layers)
-    test(`only layers ${layers}`, () => checkCase(tag, expected, { layers }))
-  test('stochastic depth with given masks', () => {
-    const { keepProbability, ...expected } = facts.stochasticDepth
-    return checkCase('stochastic_depth', expected, { keepMask: golden.bytes('stochastic_depth/keep'), keepProbability })
+test('vit against float64: full network', (t) => checkCase(t, 'full', facts.full, {}))
+for (const [resolution, expected] of Object.entries(facts.resolutions))
+  test(`vit against float64: resolution ${resolution}`, (t) =>
+    checkCase(t, `resolution${resolution}`, expected, {}, `resolution${resolution}/images`))
+for (const { tag, layers, ...expected } of facts.layers)
+  test(`vit against float64: only layers ${layers}`, (t) => checkCase(t, tag, expected, { layers }))
+test('vit against float64: stochastic depth with given masks', (t) => {
+  const { keepProbability, ...expected } = facts.stochasticDepth
+  return checkCase(t, 'stochastic_depth', expected, {
+    keepMask: golden.bytes('stochastic_depth/keep'),
+    keepProbability,
   })
 })

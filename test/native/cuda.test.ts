@@ -1,10 +1,9 @@
-import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { describe, test } from 'node:test'
+import { unless } from '../unless.js'
 
 // The CUDA backend as nvcc compiles it, on machines without a GPU: what the compiler says of it, and that the addon loads.
 const require = createRequire(import.meta.url)
@@ -35,53 +34,54 @@ function build(): string {
       maxBuffer: 2 ** 28,
       env: { ...process.env, AUTOPROG_CUBLAS_INCLUDE: include },
     })
-    assert.equal(status, 0, `${stdout}\n${stderr}`.slice(-4000))
+    if (status !== 0) throw new Error(`${stdout}\n${stderr}`.slice(-4000))
     return stdout + stderr
   }
   run(['-S', '.', '-B', folder, ...options, flags])
   return run(['--build', folder, '--clean-first', '--parallel', String(availableParallelism())])
 }
 
-describe('the CUDA backend', { skip: missing() }, async () => {
-  const report = missing() ? '' : build()
-  const entries = [
-    ...report.matchAll(
-      /Compiling entry function '(\w+)' for '(sm_\d+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores/g,
-    ),
-  ]
+const report = missing() ? '' : build()
+const entries = [
+  ...report.matchAll(
+    /Compiling entry function '(\w+)' for '(sm_\d+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores/g,
+  ),
+]
 
-  test('attention and layer norm keep to their registers', () => {
-    const watched = entries.filter(([, name]) => /AttentionKernel|attention|GradientKernelI|normKernel/i.test(name!))
-    assert.ok(watched.length >= 40, `only ${watched.length} kernels found`)
-    for (const [, name, architecture, stack, spills] of watched)
-      assert.deepEqual([stack, spills], ['0', '0'], `${name} for ${architecture}: stack frame and spills in bytes`)
-  })
+unless(missing())('the CUDA backend: attention and layer norm keep to their registers', (t) => {
+  const watched = entries.filter(([, name]) => /AttentionKernel|attention|GradientKernelI|normKernel/i.test(name!))
+  t.true(watched.length >= 40, `only ${watched.length} kernels found`)
+  for (const [, name, architecture, stack, spills] of watched)
+    t.deepEqual([stack, spills], ['0', '0'], `${name} for ${architecture}: stack frame and spills in bytes`)
+})
 
-  test('attention uses tensor cores and asynchronous copies', {
-    skip: spawnSync('cuobjdump', ['--version']).status !== 0 && 'cuobjdump is missing',
-  }, () => {
+unless(spawnSync('cuobjdump', ['--version']).status !== 0 && 'cuobjdump is missing')(
+  'the CUDA backend: attention uses tensor cores and asynchronous copies',
+  (t) => {
     const object = join(folder, 'CMakeFiles/kernels.dir/native/cuda/attention.cu.o')
     const code = execFileSync('cuobjdump', ['--dump-sass', object], { encoding: 'utf8', maxBuffer: 2 ** 29 })
     for (const instruction of ['HMMA.16816.F32 ', 'HMMA.16816.F32.BF16', 'LDSM.16.M88.4', 'LDSM.16.MT88.4', 'LDGSTS'])
-      assert.ok(code.includes(instruction), `${instruction} is missing`)
-  })
+      t.true(code.includes(instruction), `${instruction} is missing`)
+  },
+)
 
-  test('the addon loads without a driver, and says what a GPU lacks', {
-    skip: existsSync('/dev/nvidia0') && 'there is a GPU',
-  }, () => {
+unless(existsSync('/dev/nvidia0') && 'there is a GPU')(
+  'the CUDA backend: the addon loads without a driver, and says what a GPU lacks',
+  (t) => {
     const script = `
       const addon = require(${JSON.stringify(join(process.cwd(), folder, 'autoprog.node'))})
       console.log(addon.kinds().join())
       try { addon.openDevice('cuda', 0, 1) } catch (error) { console.log(error.code, error.message) }`
     const lines = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' }).split('\n')
-    assert.equal(lines[0], 'cpu,cuda')
-    assert.match(lines[1]!, /^DEVICE No GPU can be used: .*driver/)
-  })
+    t.is(lines[0], 'cpu,cuda')
+    t.regex(lines[1]!, /^DEVICE No GPU can be used: .*driver/)
+  },
+)
 
-  const libraries = include && ['lib', 'lib64'].map((name) => join(dirname(include), name)).find(existsSync)
-  test('cuBLASLt itself has every function that is used, and one of them answers', {
-    skip: libraries === undefined && 'only the header of cuBLASLt is there',
-  }, () => {
+const libraries = include && ['lib', 'lib64'].map((name) => join(dirname(include), name)).find(existsSync)
+unless(libraries === undefined && 'only the header of cuBLASLt is there')(
+  'the CUDA backend: cuBLASLt itself has every function that is used, and one of them answers',
+  (t) => {
     const scratch = mkdtempSync(join(tmpdir(), 'autoprog-cublas-'))
     try {
       const source = join(scratch, 'open.cpp')
@@ -95,9 +95,9 @@ describe('the CUDA backend', { skip: missing() }, async () => {
       const files = [source, 'native/cuda/libraries.cpp', '-o', program]
       execFileSync('nvcc', ['-std=c++20', '-Inative', `-I${include}`, ...files, '-ldl'], { stdio: 'pipe' })
       const env = { ...process.env, AUTOPROG_CUDA_LIBRARIES: libraries }
-      assert.ok(Number(execFileSync(program, { encoding: 'utf8', env })) >= 120_000)
+      t.true(Number(execFileSync(program, { encoding: 'utf8', env })) >= 120_000)
     } finally {
       rmSync(scratch, { recursive: true })
     }
-  })
-})
+  },
+)

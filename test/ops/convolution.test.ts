@@ -1,16 +1,17 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import test from 'ava'
 import { differentiate } from '../../lib/graph/autodiff.js'
 import { addInput, addTensor, createGraph } from '../../lib/graph/graph.js'
 import { add, convolution } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, relativeError } from '../golden.js'
+import { unless } from '../unless.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase } from './harness.js'
 import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+const convolutionCases = await goldenCases('convolution', ['weight', 'bias'])
+test.after.always(() => device.close())
 
 /** Batch, height, width, channels; channels out, side of the kernel, stride, padding. */
 type Sizes = readonly [number, number, number, number, number, number, number, number]
@@ -67,79 +68,80 @@ function reference([batch, height, width, channels, out, kernel, stride, padding
   })
 }
 
-describe('convolution', async () => {
-  for (const golden of await goldenCases('convolution', ['weight', 'bias'])) {
-    const { stride, padding } = golden.facts.attributes as { stride: number; padding: number }
-    const opCase = caseOf(golden, (graph, { x, weight, bias }) => ({
-      y: convolution(graph, x!, weight!, { stride, padding }, bias),
-    }))
-    test(golden.facts.name, () => checkGolden(device, opCase, golden.wanted))
-  }
+for (const golden of convolutionCases) {
+  const { stride, padding } = golden.facts.attributes as { stride: number; padding: number }
+  const opCase = caseOf(golden, (graph, { x, weight, bias }) => ({
+    y: convolution(graph, x!, weight!, { stride, padding }, bias),
+  }))
+  test(`convolution: ${golden.facts.name}`, (t) => checkGolden(t, device, opCase, golden.wanted))
+}
 
-  for (const [index, shape] of sizes.entries()) {
-    const opCase = caseFor(shape, index % 2 === 0)
-    test(`the definition, ${opCase.name}`, async () => {
-      const { outputs } = await runCase(device, opCase)
-      assertClose(outputs.y!, reference(shape, opCase.inputs), 1e-5, opCase.name)
-    })
-    test(`finite differences, ${opCase.name}`, () => checkGradients(device, opCase))
-  }
-
-  test('gradients of parameters are added to what is there', async () => {
-    // The same weight twice: both convolutions accumulate in one place.
-    const shape = [2, 6, 5, 4, 4, 3, 1, 1] as const
-    const once = caseFor(shape, true)
-    await checkGradients(device, {
-      ...once,
-      build: (graph, { x, weight, bias }) => {
-        const y = convolution(graph, x!, weight!, { stride: 1, padding: 1 }, bias)
-        return { y: convolution(graph, y, weight!, { stride: 2, padding: 1 }, bias) }
-      },
-    })
+for (const [index, shape] of sizes.entries()) {
+  const opCase = caseFor(shape, index % 2 === 0)
+  test(`convolution: the definition, ${opCase.name}`, async (t) => {
+    const { outputs } = await runCase(t, device, opCase)
+    assertClose(t, outputs.y!, reference(shape, opCase.inputs), 1e-5, opCase.name)
   })
+  test(`convolution: finite differences, ${opCase.name}`, (t) => checkGradients(t, device, opCase))
+}
 
-  test('any number of threads gives the same up to the order of sums', { skip: device.kind !== 'cpu' }, async () => {
+test('convolution: gradients of parameters are added to what is there', async (t) => {
+  // The same weight twice: both convolutions accumulate in one place.
+  const shape = [2, 6, 5, 4, 4, 3, 1, 1] as const
+  const once = caseFor(shape, true)
+  await checkGradients(t, device, {
+    ...once,
+    build: (graph, { x, weight, bias }) => {
+      const y = convolution(graph, x!, weight!, { stride: 1, padding: 1 }, bias)
+      return { y: convolution(graph, y, weight!, { stride: 2, padding: 1 }, bias) }
+    },
+  })
+})
+
+unless(device.kind !== 'cpu')(
+  'convolution: any number of threads gives the same up to the order of sums',
+  async (t) => {
     const single = await openTestDevice({ threads: 1 })
     for (const shape of sizes) {
       const opCase = caseFor(shape, true)
       const dy = randomValues([reference(shape, opCase.inputs).length], 9)
-      const [one, two] = await Promise.all([single, device].map((each) => runCase(each, opCase, { y: dy })))
-      assertClose(two!.outputs.y!, one!.outputs.y!, 1e-6, opCase.name)
+      const [one, two] = await Promise.all([single, device].map((each) => runCase(t, each, opCase, { y: dy })))
+      assertClose(t, two!.outputs.y!, one!.outputs.y!, 1e-6, opCase.name)
       for (const [key, gradient] of Object.entries(one!.gradients))
-        assert.ok(relativeError(two!.gradients[key]!, gradient) < 1e-6, `${opCase.name}, ${key}`)
-      const again = await runCase(device, opCase, { y: dy })
-      assert.deepEqual(again, two)
+        t.true(relativeError(two!.gradients[key]!, gradient) < 1e-6, `${opCase.name}, ${key}`)
+      const again = await runCase(t, device, opCase, { y: dy })
+      t.deepEqual(again, two)
     }
     await single.close()
-  })
+  },
+)
 
-  test('images get no gradient that nobody asks for', () => {
+test('convolution: images get no gradient that nobody asks for', (t) => {
+  const graph = createGraph()
+  const x = addInput(graph, 'images', [1, 4, 4, 3], 'f32')
+  const weight = addTensor(graph, 'weight', [2, 3, 3, 3], { arena: 'weights', offset: 0 })
+  const y = convolution(graph, x, weight, { stride: 1, padding: 1 })
+  differentiate(graph, [{ tensor: y, gradient: addInput(graph, 'dy', y.shape, 'f32') }], add)
+  t.deepEqual(
+    graph.nodes.map((node) => node.op.name),
+    ['convolution', 'convolutionGradientWeight'],
+  )
+  t.is(graph.nodes[0]!.op.cost(graph.nodes[0]!.inputs, [y], graph.nodes[0]!.attributes), 16 * 2 * 27)
+})
+
+test('convolution: shapes that contradict each other are refused', (t) => {
+  const refused = (x: number[], weight: number[], padding: number, message: RegExp, bias?: number[]) => {
     const graph = createGraph()
-    const x = addInput(graph, 'images', [1, 4, 4, 3], 'f32')
-    const weight = addTensor(graph, 'weight', [2, 3, 3, 3], { arena: 'weights', offset: 0 })
-    const y = convolution(graph, x, weight, { stride: 1, padding: 1 })
-    differentiate(graph, [{ tensor: y, gradient: addInput(graph, 'dy', y.shape, 'f32') }], add)
-    assert.deepEqual(
-      graph.nodes.map((node) => node.op.name),
-      ['convolution', 'convolutionGradientWeight'],
-    )
-    assert.equal(graph.nodes[0]!.op.cost(graph.nodes[0]!.inputs, [y], graph.nodes[0]!.attributes), 16 * 2 * 27)
-  })
-
-  test('shapes that contradict each other are refused', () => {
-    const refused = (x: number[], weight: number[], padding: number, message: RegExp, bias?: number[]) => {
-      const graph = createGraph()
-      const tensors = [x, weight, ...(bias ? [bias] : [])].map((shape) => addTensor(graph, 't', shape))
-      assert.throws(
-        () => convolution(graph, tensors[0]!, tensors[1]!, { stride: 1, padding }, tensors[2]),
-        (error: Error & { code?: string }) => error.code === 'SHAPE' && message.test(error.message),
-      )
-    }
-    refused([2, 8, 8], [4, 3, 3, 3], 1, /for x but received \[2, 8, 8\]/)
-    refused([2, 8, 8, 5], [4, 3, 3, 3], 1, /\[4, 5, 3, 3\] for weight but received \[4, 3, 3, 3\]/)
-    refused([2, 8, 8, 3], [4, 3, 3, 2], 1, /\[4, 3, 3, 3\] for weight but received \[4, 3, 3, 2\]/)
-    refused([2, 8, 8, 3], [4, 27], 1, /for weight but received \[4, 27\]/)
-    refused([2, 4, 8, 3], [4, 3, 7, 7], 1, /\[batch, 5 or more, 5 or more, 3\] for x but received \[2, 4, 8, 3\]/)
-    refused([2, 8, 8, 3], [4, 3, 3, 3], 1, /\[4\] for bias but received \[5\]/, [5])
-  })
+    const tensors = [x, weight, ...(bias ? [bias] : [])].map((shape) => addTensor(graph, 't', shape))
+    t.throws(() => convolution(graph, tensors[0]!, tensors[1]!, { stride: 1, padding }, tensors[2]), {
+      code: 'SHAPE',
+      message,
+    })
+  }
+  refused([2, 8, 8], [4, 3, 3, 3], 1, /for x but received \[2, 8, 8\]/)
+  refused([2, 8, 8, 5], [4, 3, 3, 3], 1, /\[4, 5, 3, 3\] for weight but received \[4, 3, 3, 3\]/)
+  refused([2, 8, 8, 3], [4, 3, 3, 2], 1, /\[4, 3, 3, 3\] for weight but received \[4, 3, 3, 2\]/)
+  refused([2, 8, 8, 3], [4, 27], 1, /for weight but received \[4, 27\]/)
+  refused([2, 4, 8, 3], [4, 3, 7, 7], 1, /\[batch, 5 or more, 5 or more, 3\] for x but received \[2, 4, 8, 3\]/)
+  refused([2, 8, 8, 3], [4, 3, 3, 3], 1, /\[4\] for bias but received \[5\]/, [5])
 })

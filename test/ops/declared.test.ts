@@ -1,16 +1,15 @@
-import assert from 'node:assert/strict'
-import { after, test } from 'node:test'
+import test from 'ava'
 import { addon } from '../../lib/native.js'
 import { definedOps } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+test.after.always(() => device.close())
 
-test('every op is declared alike in TypeScript and in the addon', () => {
+test('every op is declared alike in TypeScript and in the addon', (t) => {
   const ours = definedOps().map(({ name, attributes }) => [name, [...attributes].sort()])
   const theirs = addon()
     .operations(device.handle)
     .map(({ name, attributes }) => [name, [...attributes].sort()])
-  assert.deepEqual(Object.fromEntries(theirs), Object.fromEntries(ours))
+  t.deepEqual(Object.fromEntries(theirs), Object.fromEntries(ours))
 })

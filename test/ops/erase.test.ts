@@ -1,13 +1,14 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { eraseImages } from '../../lib/ops/index.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
+import { same } from '../same.js'
 import { randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+test.after.always(() => device.close())
 
 interface Address {
   seed: number
@@ -18,12 +19,13 @@ interface Address {
 const halves = (value: number) => [value | 0, Math.floor(value / 2 ** 32) | 0]
 
 async function run(
+  t: ExecutionContext,
   images: Float32Array,
   shape: readonly number[],
   boxes: number[],
   { seed, step, index }: Address,
 ): Promise<Float32Array> {
-  const { outputs } = await runCase(device, {
+  const { outputs } = await runCase(t, device, {
     name: 'eraseImages',
     inputs: {
       images: { shape, values: images },
@@ -60,81 +62,79 @@ function reference(images: Float32Array, shape: readonly number[], boxes: number
   })
 }
 
-describe('eraseImages follows its definition', () => {
-  const largest = 2 ** 31 - 1
-  const boxes = {
-    inside: [1, 2, 3, 4, 0, 0, 1, 1, 2, 1, 2, 3],
-    'at the edges': [0, 0, 1, 7, 4, 0, 1, 7, 0, 6, 5, 1],
-    'the whole image': [0, 0, 5, 7, 0, 0, 5, 7, 0, 0, 0, 0],
-    nothing: [0, 0, 0, 5, 3, 3, 2, 0, 9, 9, 0, 0],
-    'beyond the image': [-2, -3, 4, 5, 3, 5, 100, 100, 50, 60, 3, 3],
-    'as far as numbers go': [
-      largest,
-      largest,
-      largest,
-      largest,
-      -largest,
-      -largest,
-      largest,
-      largest,
-      0,
-      1,
-      largest,
-      largest,
-    ],
-    'of negative size': [2, 2, -1, 3, 2, 2, 3, -1, 4, 4, -largest, -largest],
-  }
-  const shapes = [
-    [3, 5, 7, 3], // 105 values: blocks of four end between images
-    [3, 5, 7, 1],
-    [3, 5, 8, 3],
-    [3, 6, 7, 2],
-  ]
-  for (const [name, list] of Object.entries(boxes))
-    test(name, async () => {
-      for (const shape of shapes) {
-        const images = randomValues(shape, 4)
-        const address = { seed: 2 ** 33 + 5, step: 2 ** 32 + 1234, index: [0, 31, 7] }
-        const wanted = reference(images, shape, list, address)
-        const y = await run(images, shape, list, address)
-        assertClose(y, wanted, 1e-6, `${shape}`)
-        // What is not erased is the image's own, bit by bit.
-        for (const [at, value] of wanted.entries()) if (value === images[at]) assert.equal(y[at], value)
-        if (name === 'nothing') assert.deepEqual(y, images)
-      }
-    })
-})
+const largest = 2 ** 31 - 1
+const boxes = {
+  inside: [1, 2, 3, 4, 0, 0, 1, 1, 2, 1, 2, 3],
+  'at the edges': [0, 0, 1, 7, 4, 0, 1, 7, 0, 6, 5, 1],
+  'the whole image': [0, 0, 5, 7, 0, 0, 5, 7, 0, 0, 0, 0],
+  nothing: [0, 0, 0, 5, 3, 3, 2, 0, 9, 9, 0, 0],
+  'beyond the image': [-2, -3, 4, 5, 3, 5, 100, 100, 50, 60, 3, 3],
+  'as far as numbers go': [
+    largest,
+    largest,
+    largest,
+    largest,
+    -largest,
+    -largest,
+    largest,
+    largest,
+    0,
+    1,
+    largest,
+    largest,
+  ],
+  'of negative size': [2, 2, -1, 3, 2, 2, 3, -1, 4, 4, -largest, -largest],
+}
+const shapes = [
+  [3, 5, 7, 3], // 105 values: blocks of four end between images
+  [3, 5, 7, 1],
+  [3, 5, 8, 3],
+  [3, 6, 7, 2],
+]
+for (const [name, list] of Object.entries(boxes))
+  test(`eraseImages follows its definition: ${name}`, async (t) => {
+    for (const shape of shapes) {
+      const images = randomValues(shape, 4)
+      const address = { seed: 2 ** 33 + 5, step: 2 ** 32 + 1234, index: [0, 31, 7] }
+      const wanted = reference(images, shape, list, address)
+      const y = await run(t, images, shape, list, address)
+      assertClose(t, y, wanted, 1e-6, `${shape}`)
+      // What is not erased is the image's own, bit by bit.
+      for (const [at, value] of wanted.entries()) if (value === images[at]) t.is(y[at], value)
+      if (name === 'nothing') same(t, y, images)
+    }
+  })
 
-test('the noise is normal, and no two images, steps or seeds share it', async () => {
+test('the noise is normal, and no two images, steps or seeds share it', async (t) => {
   const shape = [4, 48, 48, 3]
   const count = 48 * 48 * 3
   const images = new Float32Array(4 * count)
   const whole = Array.from({ length: 4 }, () => [0, 0, 48, 48]).flat()
   const address = { seed: 1, step: 2, index: [0, 1, 2, 3] }
-  const y = await run(images, shape, whole, address)
+  const y = await run(t, images, shape, whole, address)
   // n = 27,648: the mean deviates by 0.006, the variance by 0.0085, the fourth moment (3) by 0.06, correlations by 0.006.
   const mean = (power: number) => y.reduce((sum, value) => sum + value ** power, 0) / y.length
-  assert.ok(Math.abs(mean(1)) < 0.025, `mean ${mean(1)}`)
-  assert.ok(Math.abs(mean(2) - 1) < 0.035, `variance ${mean(2)}`)
-  assert.ok(Math.abs(mean(3)) < 0.1, `third moment ${mean(3)}`)
-  assert.ok(Math.abs(mean(4) - 3) < 0.25, `fourth moment ${mean(4)}`)
-  assert.ok(y.every((value) => Math.abs(value) < 6))
+  t.true(Math.abs(mean(1)) < 0.025, `mean ${mean(1)}`)
+  t.true(Math.abs(mean(2) - 1) < 0.035, `variance ${mean(2)}`)
+  t.true(Math.abs(mean(3)) < 0.1, `third moment ${mean(3)}`)
+  t.true(Math.abs(mean(4) - 3) < 0.25, `fourth moment ${mean(4)}`)
+  t.true(y.every((value) => Math.abs(value) < 6))
   const correlation = (a: Float32Array, b: Float32Array) =>
     a.reduce((sum, value, at) => sum + value * b[at]!, 0) / Math.min(a.length, b.length)
   for (const lag of [1, 2, 3, 4, 48 * 3, count]) {
     const shifted = correlation(y.subarray(0, y.length - lag), y.subarray(lag))
-    assert.ok(Math.abs(shifted) < 0.03, `lag ${lag}: ${shifted}`)
+    t.true(Math.abs(shifted) < 0.03, `lag ${lag}: ${shifted}`)
   }
   for (const other of [
     { ...address, step: 3 },
     { ...address, seed: 2 },
   ]) {
-    const apart = correlation(y, await run(images, shape, whole, other))
-    assert.ok(Math.abs(apart) < 0.025, `${apart}`)
+    const apart = correlation(y, await run(t, images, shape, whole, other))
+    t.true(Math.abs(apart) < 0.025, `${apart}`)
   }
-  assert.deepEqual(await run(images, shape, whole, address), y)
+  same(t, await run(t, images, shape, whole, address), y)
   // Wherever in a micro-batch an image lies, its noise is that of its place in the batch.
-  const moved = await run(images, shape, whole, { ...address, index: [3, 2, 0, 1] })
+  const moved = await run(t, images, shape, whole, { ...address, index: [3, 2, 0, 1] })
   for (const [at, from] of [3, 2, 0, 1].entries())
-    assert.deepEqual(moved.slice(at * count, (at + 1) * count), y.slice(from * count, (from + 1) * count))
+    same(t, moved.slice(at * count, (at + 1) * count), y.slice(from * count, (from + 1) * count))
 })

@@ -1,4 +1,4 @@
-import assert from 'node:assert/strict'
+import type { ExecutionContext } from 'ava'
 import { differentiate } from '../../lib/graph/autodiff.js'
 import { compile } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
@@ -42,6 +42,7 @@ const guardValue = 12345.5
 
 /** Runs a case once, in reduced precision with `low`. With `seeds` (dy by output) also its gradients. */
 export async function runCase(
+  t: ExecutionContext,
   device: Device,
   { inputs, constants = {}, build, name }: OpCase,
   seeds: Record<string, Float32Array> = {},
@@ -113,8 +114,8 @@ export async function runCase(
       if (key in keys) free.fill(guardValue, offset, offset + given[key]!.values.length)
     return free.some((value) => value !== guardValue)
   }
-  assert.ok(!touched(after, inputs), `${name} writes outside of its gradients`)
-  assert.ok(!touched(weightsAfter, given), `${name} writes outside of its parameters`)
+  t.true(!touched(after, inputs), `${name} writes outside of its gradients`)
+  t.true(!touched(weightsAfter, given), `${name} writes outside of its parameters`)
   return result
 }
 
@@ -130,12 +131,17 @@ export function randomValues(shape: readonly number[], seed: number, scale = 1):
  * Compares the gradients of sum(y * dy) with central differences along random directions. The step balances the f32
  * rounding of the outputs (about 1e-7 of their size over h) against the curvature (h^2): 1e-2 leaves about 1e-3.
  */
-export async function checkGradients(device: Device, opCase: OpCase, tolerance = 5e-3): Promise<void> {
-  const { outputs } = await runCase(device, opCase)
+export async function checkGradients(
+  t: ExecutionContext,
+  device: Device,
+  opCase: OpCase,
+  tolerance = 5e-3,
+): Promise<void> {
+  const { outputs } = await runCase(t, device, opCase)
   const seeds = Object.fromEntries(
     Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 77 + index)]),
   )
-  const { gradients } = await runCase(device, opCase, seeds)
+  const { gradients } = await runCase(t, device, opCase, seeds)
   const h = 1e-2
   let direction = 1000
   for (const [key, gradient] of Object.entries(gradients)) {
@@ -143,12 +149,12 @@ export async function checkGradients(device: Device, opCase: OpCase, tolerance =
     const along = randomValues(input.shape, direction++)
     const shifted = async (sign: number) => {
       const values = Float32Array.from(input.values, (value, index) => value + sign * h * along[index]!)
-      const result = await runCase(device, { ...opCase, inputs: { ...opCase.inputs, [key]: { ...input, values } } })
+      const result = await runCase(t, device, { ...opCase, inputs: { ...opCase.inputs, [key]: { ...input, values } } })
       return Object.entries(seeds).reduce((sum, [name, dy]) => sum + dot(dy, result.outputs[name]!), 0)
     }
     const wanted = ((await shifted(1)) - (await shifted(-1))) / (2 * h)
     const scale = Math.sqrt(dot(gradient, gradient)) * Math.sqrt(dot(along, along)) + 1e-3
-    assert.ok(
+    t.true(
       Math.abs(dot(gradient, along) - wanted) <= tolerance * scale,
       `${opCase.name}: gradient of ${key} along a direction is ${dot(gradient, along)} instead of ${wanted}`,
     )
@@ -162,14 +168,20 @@ export interface Wanted {
 }
 
 /** Compares a case with golden values of its output and of the gradients of sum(y * dy). */
-export async function checkGolden(device: Device, opCase: OpCase, wanted: Wanted): Promise<void> {
-  compareGolden(opCase.name, await runCase(device, opCase, { y: wanted.dy }), wanted)
+export async function checkGolden(t: ExecutionContext, device: Device, opCase: OpCase, wanted: Wanted): Promise<void> {
+  compareGolden(t, opCase.name, await runCase(t, device, opCase, { y: wanted.dy }), wanted)
 }
 
-export function compareGolden(name: string, { outputs, gradients }: OpResult, wanted: Wanted): void {
-  assertClose(outputs.y!, wanted.y, 1e-5, `${name} y`)
-  assert.ok(wanted.gradients.size > 0)
-  for (const [key, values] of wanted.gradients) assertClose(gradients[key]!, values, 1e-5, `${name} gradient of ${key}`)
+export function compareGolden(
+  t: ExecutionContext,
+  name: string,
+  { outputs, gradients }: OpResult,
+  wanted: Wanted,
+): void {
+  assertClose(t, outputs.y!, wanted.y, 1e-5, `${name} y`)
+  t.true(wanted.gradients.size > 0)
+  for (const [key, values] of wanted.gradients)
+    assertClose(t, gradients[key]!, values, 1e-5, `${name} gradient of ${key}`)
 }
 
 function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -1,4 +1,5 @@
-import { after, describe, test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { normalizeImages } from '../../lib/ops/index.js'
 import { draw, Purpose } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
@@ -6,7 +7,7 @@ import { assertClose } from '../golden.js'
 import { runCase } from './harness.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+test.after.always(() => device.close())
 
 interface Shape {
   batch: number
@@ -24,12 +25,13 @@ const mean = [0.4, 0.5, 0.6]
 const deviation = [0.2, 0.25, 0.3]
 
 async function run(
+  t: ExecutionContext,
   images: Uint8Array,
   { batch, height, width, channels }: Shape,
   crops: number[],
   target: Target,
 ): Promise<Float32Array> {
-  const { outputs } = await runCase(device, {
+  const { outputs } = await runCase(t, device, {
     name: 'images',
     inputs: {
       images: { shape: [batch, height, width, channels], values: images },
@@ -93,37 +95,35 @@ const noise = ({ batch, height, width, channels }: Shape) =>
     (_, index) => draw(1, Purpose.augmentation, 0, index)[0] & 255,
   )
 
-describe('images', () => {
-  const shape: Shape = { batch: 3, height: 7, width: 6, channels: 3 }
-  const crops = [2, 2, 0, 0, 3, 1, 4, 1, 0]
-  for (const [height, width] of [
-    [7, 6],
-    [14, 12],
-    [5, 4],
-    [16, 3],
-    [1, 1],
-  ] as const)
-    test(`crop, flip and resize to ${height} x ${width} follow the definition`, async () => {
-      const target = { height, width, pad: 2 }
-      const images = noise(shape)
-      assertClose(await run(images, shape, crops, target), reference(images, shape, crops, target), 1e-5, 'y')
-    })
-
-  test('a constant image stays constant at any size', async () => {
-    const grey: Shape = { batch: 1, height: 5, width: 5, channels: 1 }
-    for (const size of [1, 2, 3, 5, 8, 13]) {
-      const y = await run(new Uint8Array(25).fill(51), grey, [0, 0, 0], { height: size, width: size, pad: 0 })
-      assertClose(y, Array<number>(size * size).fill((0.2 - 0.4) / 0.2), 1e-6, `${size}`)
-    }
+const shape: Shape = { batch: 3, height: 7, width: 6, channels: 3 }
+const crops = [2, 2, 0, 0, 3, 1, 4, 1, 0]
+for (const [height, width] of [
+  [7, 6],
+  [14, 12],
+  [5, 4],
+  [16, 3],
+  [1, 1],
+] as const)
+  test(`images: crop, flip and resize to ${height} x ${width} follow the definition`, async (t) => {
+    const target = { height, width, pad: 2 }
+    const images = noise(shape)
+    assertClose(t, await run(t, images, shape, crops, target), reference(images, shape, crops, target), 1e-5, 'y')
   })
 
-  test('crops far outside of the image are padding, not a read out of bounds', async () => {
-    const grey: Shape = { batch: 2, height: 4, width: 4, channels: 1 }
-    const y = await run(new Uint8Array(32).fill(200), grey, [2 ** 30, -(2 ** 30), 0, -100, 100, 1], {
-      height: 4,
-      width: 4,
-      pad: 1,
-    })
-    assertClose(y, Array<number>(32).fill(-2), 1e-6, 'y')
+test('images: a constant image stays constant at any size', async (t) => {
+  const grey: Shape = { batch: 1, height: 5, width: 5, channels: 1 }
+  for (const size of [1, 2, 3, 5, 8, 13]) {
+    const y = await run(t, new Uint8Array(25).fill(51), grey, [0, 0, 0], { height: size, width: size, pad: 0 })
+    assertClose(t, y, Array<number>(size * size).fill((0.2 - 0.4) / 0.2), 1e-6, `${size}`)
+  }
+})
+
+test('images: crops far outside of the image are padding, not a read out of bounds', async (t) => {
+  const grey: Shape = { batch: 2, height: 4, width: 4, channels: 1 }
+  const y = await run(t, new Uint8Array(32).fill(200), grey, [2 ** 30, -(2 ** 30), 0, -100, 100, 1], {
+    height: 4,
+    width: 4,
+    pad: 1,
   })
+  assertClose(t, y, Array<number>(32).fill(-2), 1e-6, 'y')
 })

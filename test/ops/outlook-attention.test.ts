@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import test from 'ava'
 import { addTensor, createGraph } from '../../lib/graph/graph.js'
 import type { Outlook } from '../../lib/ops/index.js'
 import { linear, outlookAttention } from '../../lib/ops/index.js'
@@ -10,7 +9,9 @@ import type { OpCase } from './harness.js'
 import { checkGradients, randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+const parameters = ['v_weight', 'attn_weight', 'attn_bias', 'proj_weight', 'proj_bias']
+const outlookAttentionCases = await goldenCases('outlook_attention', parameters)
+test.after.always(() => device.close())
 
 interface Sizes extends Outlook {
   readonly batch: number
@@ -112,51 +113,47 @@ const cases = [
   sizes([1, 4, 18], 1, 500, [5, 2, 2]),
 ]
 
-describe('outlook attention', () => {
-  for (const s of cases)
-    test(`follows its definition: ${JSON.stringify(s)}`, async () => {
-      for (const spread of [1, 60]) {
-        const dy = randomValues(valuesShape(s), 3)
-        const { outputs, gradients } = await runCase(device, outlookCase(s, spread), { y: dy })
-        const wanted = reference(s, valuesOf(s), scoresOf(s, spread), dy)
-        assertClose(outputs.y!, wanted.y, 1e-5, 'y')
-        assertClose(gradients.values!, wanted.values, 1e-5, 'gradient of the values')
-        assertClose(gradients.scores!, wanted.scores, 1e-5, 'gradient of the scores')
-      }
-    })
-  for (const s of cases.slice(0, 4))
-    test(`finite differences: ${JSON.stringify(s)}`, () => checkGradients(device, outlookCase(s, 1)))
-  test('the same bits for any number of threads', async () => {
-    const s = sizes([2, 7, 25], 3, 120, [3, 2, 1])
-    const dy = { y: randomValues(valuesShape(s), 3) }
-    const wanted = await runCase(device, outlookCase(s, 1), dy)
-    for (const threads of [1, 3]) {
-      const other = await openTestDevice({ threads })
-      assert.deepEqual(await runCase(other, outlookCase(s, 1), dy), wanted)
-      await other.close()
+for (const s of cases)
+  test(`outlook attention: follows its definition: ${JSON.stringify(s)}`, async (t) => {
+    for (const spread of [1, 60]) {
+      const dy = randomValues(valuesShape(s), 3)
+      const { outputs, gradients } = await runCase(t, device, outlookCase(s, spread), { y: dy })
+      const wanted = reference(s, valuesOf(s), scoresOf(s, spread), dy)
+      assertClose(t, outputs.y!, wanted.y, 1e-5, 'y')
+      assertClose(t, gradients.values!, wanted.values, 1e-5, 'gradient of the values')
+      assertClose(t, gradients.scores!, wanted.scores, 1e-5, 'gradient of the scores')
     }
   })
-  test('shapes that do not fit are named', () => {
-    const graph = createGraph()
-    const tensor = (...shape: number[]) => addTensor(graph, 'x', shape)
-    const outlook = { heads: 2, kernel: 3, stride: 2, padding: 1 }
-    const scores = tensor(1, 3, 3, 162)
-    assert.throws(
-      () => outlookAttention(graph, tensor(1, 6, 5, 8), tensor(1, 3, 2, 162), outlook),
-      /outlookAttention: Expected shape \[1, 3, 3, 162\] for scores but received \[1, 3, 2, 162\]/,
-    )
-    assert.throws(
-      () => outlookAttention(graph, tensor(1, 6, 5, 9), scores, outlook),
+for (const s of cases.slice(0, 4))
+  test(`outlook attention: finite differences: ${JSON.stringify(s)}`, (t) =>
+    checkGradients(t, device, outlookCase(s, 1)))
+test('outlook attention: the same bits for any number of threads', async (t) => {
+  const s = sizes([2, 7, 25], 3, 120, [3, 2, 1])
+  const dy = { y: randomValues(valuesShape(s), 3) }
+  const wanted = await runCase(t, device, outlookCase(s, 1), dy)
+  for (const threads of [1, 3]) {
+    const other = await openTestDevice({ threads })
+    t.deepEqual(await runCase(t, other, outlookCase(s, 1), dy), wanted)
+    await other.close()
+  }
+})
+test('outlook attention: shapes that do not fit are named', (t) => {
+  const graph = createGraph()
+  const tensor = (...shape: number[]) => addTensor(graph, 'x', shape)
+  const outlook = { heads: 2, kernel: 3, stride: 2, padding: 1 }
+  const scores = tensor(1, 3, 3, 162)
+  t.throws(() => outlookAttention(graph, tensor(1, 6, 5, 8), tensor(1, 3, 2, 162), outlook), {
+    message: /outlookAttention: Expected shape \[1, 3, 3, 162\] for scores but received \[1, 3, 2, 162\]/,
+  })
+  t.throws(() => outlookAttention(graph, tensor(1, 6, 5, 9), scores, outlook), {
+    message:
       /outlookAttention: Expected shape a number of channels that 2 heads divide for values but received \[1, 6, 5, 9\]/,
-    )
-    assert.throws(
-      () => outlookAttention(graph, tensor(1, 30, 8), scores, outlook),
-      /\[batch, height, width, channels\]/,
-    )
-    assert.throws(
-      () => outlookAttention(graph, tensor(1, 6, 5, 8), scores, { ...outlook, padding: 0 }),
-      /a map of 3 x 3 windows \(kernel 3, stride 2, padding 0\) for values but received \[1, 6, 5, 8\]/,
-    )
+  })
+  t.throws(() => outlookAttention(graph, tensor(1, 30, 8), scores, outlook), {
+    message: /\[batch, height, width, channels\]/,
+  })
+  t.throws(() => outlookAttention(graph, tensor(1, 6, 5, 8), scores, { ...outlook, padding: 0 }), {
+    message: /a map of 3 x 3 windows \(kernel 3, stride 2, padding 0\) for values but received \[1, 6, 5, 8\]/,
   })
 })
 
@@ -195,41 +192,39 @@ function pool(shape: readonly number[], stride: number) {
   }
 }
 
-describe('outlook attention against timm', async () => {
-  const parameters = ['v_weight', 'attn_weight', 'attn_bias', 'proj_weight', 'proj_bias']
-  for (const golden of await goldenCases('outlook_attention', parameters)) {
-    const { heads, kernel, stride, padding } = golden.facts.attributes as unknown as Outlook
-    test(golden.facts.name, async () => {
-      const x = golden.inputs.x!
-      const pooling = pool(x.shape, stride)
-      const inputs = {
-        ...golden.inputs,
-        pooled: { shape: pooling.shape, values: pooling.forward(x.values as Float32Array) },
-      }
-      const { outputs, gradients } = await runCase(
-        device,
-        {
-          ...caseOf(golden, (graph, t) => {
-            const scores = linear(graph, t.pooled!, t.attn_weight!, t.attn_bias!)
-            const y = outlookAttention(graph, linear(graph, t.x!, t.v_weight!), scores, {
-              heads,
-              kernel,
-              stride,
-              padding,
-            })
-            return { y: linear(graph, y, t.proj_weight!, t.proj_bias!) }
-          }),
-          inputs,
-        },
-        { y: golden.wanted.dy },
-      )
-      // The pooled map is an input of its own: the part of x's gradient that comes through it is added here.
-      const pooled = pooling.backward(gradients.pooled!)
-      const dx = gradients.x!.map((value, i) => value + pooled[i]!)
-      assertClose(outputs.y!, golden.wanted.y, 1e-5, 'y')
-      assert.equal(golden.wanted.gradients.size, 6)
-      for (const [key, wanted] of golden.wanted.gradients)
-        assertClose(key === 'x' ? dx : gradients[key]!, wanted, 1e-5, `gradient of ${key}`)
-    })
-  }
-})
+for (const golden of outlookAttentionCases) {
+  const { heads, kernel, stride, padding } = golden.facts.attributes as unknown as Outlook
+  test(`outlook attention against timm: ${golden.facts.name}`, async (t) => {
+    const x = golden.inputs.x!
+    const pooling = pool(x.shape, stride)
+    const inputs = {
+      ...golden.inputs,
+      pooled: { shape: pooling.shape, values: pooling.forward(x.values as Float32Array) },
+    }
+    const { outputs, gradients } = await runCase(
+      t,
+      device,
+      {
+        ...caseOf(golden, (graph, t) => {
+          const scores = linear(graph, t.pooled!, t.attn_weight!, t.attn_bias!)
+          const y = outlookAttention(graph, linear(graph, t.x!, t.v_weight!), scores, {
+            heads,
+            kernel,
+            stride,
+            padding,
+          })
+          return { y: linear(graph, y, t.proj_weight!, t.proj_bias!) }
+        }),
+        inputs,
+      },
+      { y: golden.wanted.dy },
+    )
+    // The pooled map is an input of its own: the part of x's gradient that comes through it is added here.
+    const pooled = pooling.backward(gradients.pooled!)
+    const dx = gradients.x!.map((value, i) => value + pooled[i]!)
+    assertClose(t, outputs.y!, golden.wanted.y, 1e-5, 'y')
+    t.is(golden.wanted.gradients.size, 6)
+    for (const [key, wanted] of golden.wanted.gradients)
+      assertClose(t, key === 'x' ? dx : gradients[key]!, wanted, 1e-5, `gradient of ${key}`)
+  })
+}

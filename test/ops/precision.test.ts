@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import test from 'ava'
 import type { Graph } from '../../lib/graph/graph.js'
 import type { Tensor } from '../../lib/graph/tensor.js'
 import {
@@ -21,11 +20,12 @@ import {
 } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { relativeError } from '../golden.js'
+import { different } from '../same.js'
 import type { OpCase, OpInput } from './harness.js'
 import { randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+test.after.always(() => device.close())
 
 let seed = 300
 const activation = (...shape: number[]): OpInput => ({ shape, values: randomValues(shape, seed++) })
@@ -146,25 +146,23 @@ const cases: OpCase[] = [
   },
 ]
 
-describe('ops in reduced precision', () => {
-  for (const opCase of cases)
-    for (const [low, roundoff] of [
-      ['bf16', 2 ** -8],
-      ['f16', 2 ** -11],
-    ] as const)
-      test(`${opCase.name}, ${low}`, async () => {
-        const { outputs } = await runCase(device, opCase)
-        const seeds = Object.fromEntries(
-          Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 900 + index)]),
-        )
-        const full = await runCase(device, opCase, seeds)
-        const lowered = await runCase(device, opCase, seeds, low)
-        // A few roundings of half a unit each on the way, of which the largest count: 4 units bound what was seen.
-        for (const side of ['outputs', 'gradients'] as const)
-          for (const [key, wanted] of Object.entries(full[side])) {
-            const error = relativeError(lowered[side][key]!, wanted)
-            assert.ok(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
-          }
-        assert.notDeepEqual(lowered.outputs, full.outputs)
-      })
-})
+for (const opCase of cases)
+  for (const [low, roundoff] of [
+    ['bf16', 2 ** -8],
+    ['f16', 2 ** -11],
+  ] as const)
+    test(`ops in reduced precision: ${opCase.name}, ${low}`, async (t) => {
+      const { outputs } = await runCase(t, device, opCase)
+      const seeds = Object.fromEntries(
+        Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 900 + index)]),
+      )
+      const full = await runCase(t, device, opCase, seeds)
+      const lowered = await runCase(t, device, opCase, seeds, low)
+      // A few roundings of half a unit each on the way, of which the largest count: 4 units bound what was seen.
+      for (const side of ['outputs', 'gradients'] as const)
+        for (const [key, wanted] of Object.entries(full[side])) {
+          const error = relativeError(lowered[side][key]!, wanted)
+          t.true(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
+        }
+      different(t, lowered.outputs, full.outputs)
+    })

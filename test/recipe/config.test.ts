@@ -1,8 +1,8 @@
-import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { AutoprogError } from '../../lib/errors.js'
 import {
   configToYaml,
@@ -22,15 +22,8 @@ function recipe(path: string, value: unknown): object {
   return { ...minimal, ...(nested as object) }
 }
 
-function failure(run: () => unknown): AutoprogError {
-  try {
-    run()
-  } catch (error) {
-    assert.ok(error instanceof AutoprogError, String(error))
-    assert.equal(error.code, 'CONFIG')
-    return error
-  }
-  assert.fail('accepted')
+function failure(t: ExecutionContext, run: () => unknown): AutoprogError {
+  return t.throws(run, { instanceOf: AutoprogError, code: 'CONFIG' })!
 }
 
 function file(name: string, text: string): string {
@@ -39,13 +32,13 @@ function file(name: string, text: string): string {
   return path
 }
 
-test('defaults are filled in', () => {
+test('defaults are filled in', (t) => {
   const config = resolveConfig(minimal)
-  assert.equal(config.epochs, 20)
-  assert.equal(config.schedule.stages, 4)
-  assert.equal(config.schedule.kind, 'autoprog')
-  assert.deepEqual(config.optimizer.betas, [0.9, 0.999])
-  assert.deepEqual(config.ema.decays, [0.998, 0.9986, 0.999, 0.9996])
+  t.is(config.epochs, 20)
+  t.is(config.schedule.stages, 4)
+  t.is(config.schedule.kind, 'autoprog')
+  t.deepEqual(config.optimizer.betas, [0.9, 0.999])
+  t.deepEqual(config.ema.decays, [0.998, 0.9986, 0.999, 0.9996])
 })
 
 const positiveInteger = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '4', null, [1], true]
@@ -142,16 +135,16 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['checkpoint.keep', /positive integer/, positiveInteger],
 ]
 for (const [path, what, values] of refused) {
-  test(`${path} refuses wrong types and ranges: ${what.source}`, () => {
+  test(`${path} refuses wrong types and ranges: ${what.source}`, (t) => {
     for (const value of values) {
-      const { message } = failure(() => resolveConfig(recipe(path, value)))
-      assert.match(message, what, JSON.stringify(value))
-      assert.ok(message.includes(path) && message.includes('but received'), message)
+      const { message } = failure(t, () => resolveConfig(recipe(path, value)))
+      t.regex(message, what, JSON.stringify(value))
+      t.true(message.includes(path) && message.includes('but received'), message)
     }
   })
 }
 
-test('the table above names every option that is no choice among words', () => {
+test('the table above names every option that is no choice among words', (t) => {
   const leaves = (value: unknown, path: string): string[] =>
     value !== null && typeof value === 'object' && !Array.isArray(value)
       ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, `${path}.${key}`))
@@ -160,13 +153,13 @@ test('the table above names every option that is no choice among words', () => {
   words.push('schedule.moments', 'search.time', 'search.resolution', 'learningRate.per', 'evaluation.averages')
   words.push('augmentation.crop', 'augmentation.filter', 'augmentation.flip', 'augmentation.exact')
   const tested = new Set(refused.map(([path]) => path))
-  assert.deepEqual(
+  t.deepEqual(
     leaves(resolveConfig(minimal), '').filter((path) => !tested.has(path) && !words.includes(path)),
     [],
   )
 })
 
-test('numbers at the edge of their range are accepted', () => {
+test('numbers at the edge of their range are accepted', (t) => {
   for (const [path, value] of [
     ['schedule.ratio', 1],
     ['optimizer.weightDecay', 0],
@@ -175,22 +168,22 @@ test('numbers at the edge of their range are accepted', () => {
     ['batch', 2],
     ['search.epochs', 5],
   ] as const) {
-    assert.doesNotThrow(() => resolveConfig(recipe(path, value)), path)
+    t.notThrows(() => resolveConfig(recipe(path, value)), path)
   }
 })
 
-test('token labels have the weights of the paper, and go with mixed images where tokens are not mixed', () => {
+test('token labels have the weights of the paper, and go with mixed images where tokens are not mixed', (t) => {
   const volo = { ...minimal, model: 'volo_d1_224' }
-  assert.equal(resolveConfig(volo).tokenLabels, null)
+  t.is(resolveConfig(volo).tokenLabels, null)
   const defaults = { maps: null, mixToken: true, classWeight: 1, denseWeight: 0.5 }
-  assert.deepEqual(resolveConfig({ ...volo, tokenLabels: {} }).tokenLabels, defaults)
+  t.deepEqual(resolveConfig({ ...volo, tokenLabels: {} }).tokenLabels, defaults)
   const mixed = { ...volo, tokenLabels: { mixToken: false }, regularization: { cutmix: 1 } }
-  assert.equal(resolveConfig(mixed).tokenLabels?.mixToken, false)
+  t.is(resolveConfig(mixed).tokenLabels?.mixToken, false)
   // A model that is settled later is judged then.
-  assert.doesNotThrow(() => resolveConfig({ ...minimal, model: 'auto', tokenLabels: {} }))
+  t.notThrows(() => resolveConfig({ ...minimal, model: 'auto', tokenLabels: {} }))
 })
 
-test('words are chosen from lists, and the nearest is suggested', () => {
+test('words are chosen from lists, and the nearest is suggested', (t) => {
   for (const [path, value, hint] of [
     ['schedule.kind', 'autprog', 'autoprog'],
     ['schedule.operator', 'mogrw', 'mogrow'],
@@ -198,15 +191,15 @@ test('words are chosen from lists, and the nearest is suggested', () => {
     ['search.resolution', 'raising', 'rising'],
     ['learningRate.per', 'steps', 'step'],
   ] as const) {
-    assert.equal(failure(() => resolveConfig(recipe(path, value))).hint, `did you mean ${hint}?`)
+    t.is(failure(t, () => resolveConfig(recipe(path, value))).hint, `did you mean ${hint}?`)
   }
-  assert.match(failure(() => resolveConfig(recipe('device', 'gpu'))).message, /auto, cpu, cuda or cuda:N for device/)
-  assert.match(failure(() => resolveConfig(recipe('precision', 'int8'))).message, /one of fp32, bf16, fp16/)
-  assert.match(failure(() => resolveConfig(recipe('augmentation.flip', 'yes'))).message, /true or false/)
-  assert.equal(resolveConfig(recipe('device', 'cuda:1')).device, 'cuda:1')
+  t.regex(failure(t, () => resolveConfig(recipe('device', 'gpu'))).message, /auto, cpu, cuda or cuda:N for device/)
+  t.regex(failure(t, () => resolveConfig(recipe('precision', 'int8'))).message, /one of fp32, bf16, fp16/)
+  t.regex(failure(t, () => resolveConfig(recipe('augmentation.flip', 'yes'))).message, /true or false/)
+  t.is(resolveConfig(recipe('device', 'cuda:1')).device, 'cuda:1')
 })
 
-test('an unknown key is named at any depth, with the nearest known one', () => {
+test('an unknown key is named at any depth, with the nearest known one', (t) => {
   for (const [path, hint] of [
     ['epochz', 'epochs'],
     ['schedule.stagse', 'schedule.stages'],
@@ -214,48 +207,48 @@ test('an unknown key is named at any depth, with the nearest known one', () => {
     ['stages', 'schedule.stages'],
     ['optimizer.decays', 'ema.decays'],
   ] as const) {
-    const { message, hint: said } = failure(() => resolveConfig(recipe(path, 3)))
-    assert.match(`${message} ${said}`, new RegExp(`Unknown key ${path}.*did you mean ${hint}\\?`))
+    const { message, hint: said } = failure(t, () => resolveConfig(recipe(path, 3)))
+    t.regex(`${message} ${said}`, new RegExp(`Unknown key ${path}.*did you mean ${hint}\\?`))
   }
-  const item = failure(() => resolveConfig(recipe('schedule.subnetworks', [{ l: 1, n: 1, m: 1 }])))
-  assert.equal(item.message, 'Unknown key schedule.subnetworks.0.m')
+  const item = failure(t, () => resolveConfig(recipe('schedule.subnetworks', [{ l: 1, n: 1, m: 1 }])))
+  t.is(item.message, 'Unknown key schedule.subnetworks.0.m')
   for (const key of ['constructor', '__proto__', 'toString']) {
-    const { message } = failure(() => loadConfig({ overrides: [...minimalOverrides, { path: key, value: 1 }] }))
-    assert.equal(message, `Unknown key ${key}`)
+    const { message } = failure(t, () => loadConfig({ overrides: [...minimalOverrides, { path: key, value: 1 }] }))
+    t.is(message, `Unknown key ${key}`)
   }
 })
 
-test('a model may be spelt out, and its own keys are checked', () => {
+test('a model may be spelt out, and its own keys are checked', (t) => {
   const vit = { kind: 'vit', imageSize: 28, patchSize: 4, embedDim: 48, depth: 4, heads: 3 }
-  assert.deepEqual(resolveConfig({ ...minimal, model: vit }).model, vit)
-  assert.match(
-    failure(() => resolveConfig({ ...minimal, model: { ...vit, heads: 0 } })).message,
+  t.deepEqual(resolveConfig({ ...minimal, model: vit }).model, vit)
+  t.regex(
+    failure(t, () => resolveConfig({ ...minimal, model: { ...vit, heads: 0 } })).message,
     /for model\.heads but received 0/,
   )
-  assert.match(
-    failure(() => resolveConfig({ ...minimal, model: { ...vit, channels: 2 } })).message,
+  t.regex(
+    failure(t, () => resolveConfig({ ...minimal, model: { ...vit, channels: 2 } })).message,
     /1 or 3 for model\.channels/,
   )
-  assert.equal(
-    failure(() => resolveConfig({ ...minimal, model: { ...vit, patchsize: 4 } })).hint,
+  t.is(
+    failure(t, () => resolveConfig({ ...minimal, model: { ...vit, patchsize: 4 } })).hint,
     'did you mean model.patchSize?',
   )
-  assert.match(
-    failure(() => resolveConfig({ ...minimal, model: 7 })).message,
+  t.regex(
+    failure(t, () => resolveConfig({ ...minimal, model: 7 })).message,
     /a model name or a mapping .* for model but received 7/,
   )
 })
 
-test('what is missing or no mapping at all is named', () => {
-  assert.match(
-    failure(() => resolveConfig({})).message,
+test('what is missing or no mapping at all is named', (t) => {
+  t.regex(
+    failure(t, () => resolveConfig({})).message,
     /for data but received undefined[\s\S]*for model but received undefined/,
   )
   for (const input of [null, [], 'data: x', 3]) {
-    assert.match(failure(() => resolveConfig(input)).message, /Expected a mapping for a recipe/)
+    t.regex(failure(t, () => resolveConfig(input)).message, /Expected a mapping for a recipe/)
   }
-  assert.match(
-    failure(() => resolveConfig({ ...minimal, search: null })).message,
+  t.regex(
+    failure(t, () => resolveConfig({ ...minimal, search: null })).message,
     /Expected a mapping for search but received null/,
   )
 })
@@ -327,19 +320,19 @@ const contradicting: [name: string, input: object, message: RegExp][] = [
   ],
 ]
 for (const [name, input, message] of contradicting) {
-  test(`refuses ${name}`, () => {
-    const error = failure(() => resolveConfig({ ...minimal, ...input }))
-    assert.match(error.message, message)
-    assert.ok(error.hint)
+  test(`refuses ${name}`, (t) => {
+    const error = failure(t, () => resolveConfig({ ...minimal, ...input }))
+    t.regex(error.message, message)
+    t.truthy(error.hint)
   })
 }
 
 const minimalOverrides: Override[] = Object.entries(minimal).map(([path, value]) => ({ path, value }))
 
-test('a file gives line numbers, an override none', () => {
+test('a file gives line numbers, an override none', (t) => {
   const path = file('lines.yaml', 'data: x\nmodel: y\nepochz: 3\nschedule:\n  ratio: 2\n  stages: 4\n')
-  assert.equal(
-    failure(() => loadConfig({ file: path, overrides: [{ path: 'seed', value: -1 }] })).message,
+  t.is(
+    failure(t, () => loadConfig({ file: path, overrides: [{ path: 'seed', value: -1 }] })).message,
     [
       'Expected an integer of at least 0 for seed but received -1 (number)',
       `${path}, line 5: Expected a number above 0 and at most 1 for schedule.ratio but received 2 (number)`,
@@ -348,7 +341,7 @@ test('a file gives line numbers, an override none', () => {
   )
 })
 
-test('overrides reach into mappings and lists, later ones win', () => {
+test('overrides reach into mappings and lists, later ones win', (t) => {
   const path = file('overrides.yaml', 'data: x\nmodel: y\nschedule: { lengths: [1, 2, 3, 4] }\n')
   const overrides = [
     { path: 'schedule.lengths.0', value: 7 },
@@ -357,27 +350,27 @@ test('overrides reach into mappings and lists, later ones win', () => {
     { path: 'ema.decays', value: [0.9] },
   ]
   const config = loadConfig({ file: path, overrides })
-  assert.deepEqual(config.schedule.lengths, [7, 2, 3, 4])
-  assert.equal(config.schedule.ratio, 0.5)
-  assert.deepEqual(config.ema.decays, [0.9])
-  const error = failure(() => loadConfig({ file: path, overrides: [{ path: 'model.depth', value: 3 }] }))
-  assert.match(`${error.message} ${error.hint}`, /"model\.depth".*part of model\.depth is a single value/)
+  t.deepEqual(config.schedule.lengths, [7, 2, 3, 4])
+  t.is(config.schedule.ratio, 0.5)
+  t.deepEqual(config.ema.decays, [0.9])
+  const error = failure(t, () => loadConfig({ file: path, overrides: [{ path: 'model.depth', value: 3 }] }))
+  t.regex(`${error.message} ${error.hint}`, /"model\.depth".*part of model\.depth is a single value/)
 })
 
-test('files that are missing, no YAML or empty are refused', () => {
-  assert.match(
-    failure(() => loadConfig({ file: join(folder, 'none.yaml') })).message,
+test('files that are missing, no YAML or empty are refused', (t) => {
+  t.regex(
+    failure(t, () => loadConfig({ file: join(folder, 'none.yaml') })).message,
     /Cannot read the recipe .*none\.yaml/,
   )
-  assert.match(
-    failure(() => loadConfig({ file: file('bad.yaml', 'data: [x\nmodel: y') })).message,
+  t.regex(
+    failure(t, () => loadConfig({ file: file('bad.yaml', 'data: [x\nmodel: y') })).message,
     /bad\.yaml is not YAML: .*line/,
   )
-  assert.match(failure(() => loadConfig({ file: file('twice.yaml', 'data: x\ndata: y') })).message, /unique/)
-  assert.match(failure(() => loadConfig({ file: file('empty.yaml', '') })).message, /for data but received undefined/)
+  t.regex(failure(t, () => loadConfig({ file: file('twice.yaml', 'data: x\ndata: y') })).message, /unique/)
+  t.regex(failure(t, () => loadConfig({ file: file('empty.yaml', '') })).message, /for data but received undefined/)
 })
 
-test('a written recipe reads back the same', () => {
+test('a written recipe reads back the same', (t) => {
   const schedule = {
     kind: 'fixed',
     subnetworks: [
@@ -387,10 +380,10 @@ test('a written recipe reads back the same', () => {
     lengths: [1, 3],
   }
   const config = resolveConfig({ ...minimal, schedule, optimizer: { epsilon: 1e-8, clip: 1 } })
-  assert.deepEqual(loadConfig({ file: file('written.yaml', configToYaml(config)) }), config)
+  t.deepEqual(loadConfig({ file: file('written.yaml', configToYaml(config)) }), config)
 })
 
-test('schemes count their stages and drop lengths that do not fit', () => {
+test('schemes count their stages and drop lengths that do not fit', (t) => {
   const config = resolveConfig({
     ...minimal,
     schedule: {
@@ -404,23 +397,23 @@ test('schemes count their stages and drop lengths that do not fit', () => {
   const counts = { original: 1, supernet: 1, progstack: 3, prog: 4, autoprog: 4, fixed: 2 } as const
   for (const [kind, count] of Object.entries(counts) as [keyof typeof counts, number][]) {
     const { schedule } = withScheme(config, kind)
-    assert.equal(stageCount(schedule), count, kind)
-    assert.deepEqual(schedule.lengths, count === 4 ? [1, 2, 3, 4] : null, kind)
+    t.is(stageCount(schedule), count, kind)
+    t.deepEqual(schedule.lengths, count === 4 ? [1, 2, 3, 4] : null, kind)
   }
-  assert.throws(() => withScheme(resolveConfig(minimal), 'fixed'), { code: 'CONFIG' })
+  t.throws(() => withScheme(resolveConfig(minimal), 'fixed'), { code: 'CONFIG' })
 })
 
-test('the recipes of the package are valid', () => {
+test('the recipes of the package are valid', (t) => {
   const recipes = readdirSync('recipes')
-  assert.ok(recipes.includes('fashion-mnist.yaml'))
-  for (const name of recipes) assert.doesNotThrow(() => loadConfig({ file: join('recipes', name) }), name)
+  t.true(recipes.includes('fashion-mnist.yaml'))
+  for (const name of recipes) t.notThrows(() => loadConfig({ file: join('recipes', name) }), name)
 })
 
-test('a recipe is checked under the scheme asked for, not under the one that it names', () => {
+test('a recipe is checked under the scheme asked for, not under the one that it names', (t) => {
   const recipe = { ...minimal, epochs: 16, search: { epochs: 2 }, learningRate: { warmupEpochs: 1 } }
   const written = file('short.yaml', configToYaml(resolveConfig(recipe)))
   const overrides = [{ path: 'epochs', value: 1 }]
-  assert.throws(() => loadConfig({ file: written, overrides }), { code: 'CONFIG', message: /search\.epochs/ })
+  t.throws(() => loadConfig({ file: written, overrides }), { code: 'CONFIG', message: /search\.epochs/ })
   const { epochs, schedule } = loadConfig({ file: written, overrides, scheme: 'original' })
-  assert.deepEqual([epochs, schedule.kind], [1, 'original'])
+  t.deepEqual([epochs, schedule.kind], [1, 'original'])
 })

@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { bestTop1, type ComparedRun, compareRuns, comparisonMarkdown } from '../../lib/report/comparison.js'
 import type { Summary } from '../../lib/report/events.js'
 import { summary } from './fixtures.js'
@@ -18,48 +18,48 @@ const runs: ComparedRun[] = [
   run('original-short', 1, { ...full, steps: 500, seconds: 500, epochs: 10, top1: 0.88, top1Ema: 0.87 }),
 ]
 
-function close(actual: number | null | undefined, wanted: number): void {
-  assert.ok(typeof actual === 'number' && Math.abs(actual - wanted) < 1e-12, `${actual} is not ${wanted}`)
+function close(t: ExecutionContext, actual: number | null | undefined, wanted: number): void {
+  t.true(typeof actual === 'number' && Math.abs(actual - wanted) < 1e-12, `${actual} is not ${wanted}`)
 }
 
-test('every scheme is compared with the original of the same seed', () => {
+test('every scheme is compared with the original of the same seed', (t) => {
   const [original, autoprog, short] = compareRuns(runs)
-  assert.deepEqual([original?.scheme, autoprog?.scheme, short?.scheme], ['original', 'autoprog', 'original-short'])
-  close(original?.speedupPractical, 1)
-  close(original?.practicalShare, 1)
-  close(autoprog?.speedupTheoretical, (2 + 2.5) / 2)
-  close(autoprog?.speedupPractical, (1.8 + 2) / 2)
-  close(autoprog?.practicalShare, 1.9 / 2.25)
+  t.deepEqual([original?.scheme, autoprog?.scheme, short?.scheme], ['original', 'autoprog', 'original-short'])
+  close(t, original?.speedupPractical, 1)
+  close(t, original?.practicalShare, 1)
+  close(t, autoprog?.speedupTheoretical, (2 + 2.5) / 2)
+  close(t, autoprog?.speedupPractical, (1.8 + 2) / 2)
+  close(t, autoprog?.practicalShare, 1.9 / 2.25)
   // A shorter run costs less in all, though as much a step.
-  close(short?.speedupTheoretical, (1000 / 600 + 1000 / 500) / 2)
-  close(short?.speedupPractical, (900 / 540 + 1000 / 500) / 2)
-  close(short?.epochs, 11)
+  close(t, short?.speedupTheoretical, (1000 / 600 + 1000 / 500) / 2)
+  close(t, short?.speedupPractical, (900 / 540 + 1000 / 500) / 2)
+  close(t, short?.epochs, 11)
 })
 
-test('the better of weights and averages counts, with its spread over the seeds', () => {
+test('the better of weights and averages counts, with its spread over the seeds', (t) => {
   const autoprog = compareRuns(runs)[1]
-  close(autoprog?.best?.mean, 0.9)
-  close(autoprog?.best?.deviation, Math.SQRT1_2 * 0.01) // two values 0.01 apart
-  close(autoprog?.best?.min, 0.895)
-  close(autoprog?.best?.max, 0.905)
-  close(autoprog?.top1?.mean, 0.89)
-  assert.equal(bestTop1(summary({ top1: null, top1Ema: 0.5 })), 0.5)
-  assert.equal(bestTop1(summary({ top1: null, top1Ema: null })), null)
+  close(t, autoprog?.best?.mean, 0.9)
+  close(t, autoprog?.best?.deviation, Math.SQRT1_2 * 0.01) // two values 0.01 apart
+  close(t, autoprog?.best?.min, 0.895)
+  close(t, autoprog?.best?.max, 0.905)
+  close(t, autoprog?.top1?.mean, 0.89)
+  t.is(bestTop1(summary({ top1: null, top1Ema: 0.5 })), 0.5)
+  t.is(bestTop1(summary({ top1: null, top1Ema: null })), null)
 })
 
-test('one seed has no spread; no original, no speed-up; an unknown accuracy is not averaged away', () => {
+test('one seed has no spread; no original, no speed-up; an unknown accuracy is not averaged away', (t) => {
   const [alone] = compareRuns([run('autoprog', 0, {})])
-  assert.equal(alone?.seconds.deviation, null)
-  assert.equal(alone?.speedupTheoretical, null)
-  assert.equal(alone?.practicalShare, null)
+  t.is(alone?.seconds.deviation, null)
+  t.is(alone?.speedupTheoretical, null)
+  t.is(alone?.practicalShare, null)
   const [partly] = compareRuns([runs[0]!, run('original', 7, { top1: null, top1Ema: null })])
-  assert.equal(partly?.best, null)
+  t.is(partly?.best, null)
   const other = compareRuns([runs[0]!, runs[1]!, run('autoprog', 7, {})])[1]
-  assert.equal(other?.speedupPractical, null)
+  t.is(other?.speedupPractical, null)
 })
 
-test('the Markdown table reads like the paper', () => {
-  assert.equal(
+test('the Markdown table reads like the paper', (t) => {
+  t.is(
     comparisonMarkdown(compareRuns(runs)),
     `| scheme | epochs | top-1 | average MACs | time | theoretical | practical | practical / theoretical |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |

@@ -1,8 +1,7 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { duration, integer, percent, scaled, small, times } from '../../lib/report/format.js'
 
-test('durations roll over where a person expects it', () => {
+test('durations roll over where a person expects it', (t) => {
   const cases: [number, string][] = [
     [0, '0.0 s'],
     [9.94, '9.9 s'],
@@ -14,10 +13,10 @@ test('durations roll over where a person expects it', () => {
     [7620, '2 h 07 min'],
     [200_000, '55 h 33 min'],
   ]
-  for (const [seconds, text] of cases) assert.equal(duration(seconds), text)
+  for (const [seconds, text] of cases) t.is(duration(seconds), text)
 })
 
-test('figures keep three digits and a prefix', () => {
+test('figures keep three digits and a prefix', (t) => {
   const cases: [number, string][] = [
     [0, '0'],
     [999, '999'],
@@ -26,19 +25,19 @@ test('figures keep three digits and a prefix', () => {
     [999_600, '1M'],
     [407_210, '407k'],
   ]
-  for (const [value, text] of cases) assert.equal(scaled(value), text)
+  for (const [value, text] of cases) t.is(scaled(value), text)
 })
 
-test('unknown figures are dashes', () => {
-  assert.equal(percent(null), '–')
-  assert.equal(times(null), '–')
-  assert.equal(percent(0.87314), '87.31 %')
-  assert.equal(times(1.8549), '1.85x')
+test('unknown figures are dashes', (t) => {
+  t.is(percent(null), '–')
+  t.is(times(null), '–')
+  t.is(percent(0.87314), '87.31 %')
+  t.is(times(1.8549), '1.85x')
 })
 
-test('small numbers keep their digits', () => {
-  assert.equal(small(0.00091234), '9.12e-4')
-  assert.equal(small(0), '0.000')
-  assert.equal(small(Number.NaN), 'NaN')
-  assert.equal(integer(1234567.4), '1,234,567')
+test('small numbers keep their digits', (t) => {
+  t.is(small(0.00091234), '9.12e-4')
+  t.is(small(0), '0.000')
+  t.is(small(Number.NaN), 'NaN')
+  t.is(integer(1234567.4), '1,234,567')
 })

@@ -1,6 +1,5 @@
-import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
-import { test } from 'node:test'
+import test from 'ava'
 import { createProgress } from '../../lib/report/progress.js'
 import { epoch, stage, start, step } from './fixtures.js'
 
@@ -15,7 +14,7 @@ function paper() {
   return { stream, lines: () => text.split('\n').slice(0, -1) }
 }
 
-test('without a terminal, steps are plain lines at most every interval', () => {
+test('without a terminal, steps are plain lines at most every interval', (t) => {
   const { stream, lines } = paper()
   let time = 0
   const progress = createProgress({ stream, bar: false, interval: 5, now: () => time })
@@ -27,28 +26,28 @@ test('without a terminal, steps are plain lines at most every interval', () => {
     time += 0.125
   }
   const steps = lines().slice(before)
-  assert.equal(steps.length, 3) // at 0, 5 and 10 s
+  t.is(steps.length, 3) // at 0, 5 and 10 s
   // Steps of 0.1 s at 4/8 layers and (32/56)^2 of the tokens cost 0.1633 of the full network's: it takes 0.6125 s.
   // The 959 steps left are taken to cost (0.1 + 0.6125) / 2 s each: 342 s.
-  assert.equal(
+  t.is(
     steps[1],
     'step 41/1000 · stage 1/4 train · 4 layers, 32 px · 1,280 images/s · loss 1.500 · lr 9.13e-4 · 5 min 42 s left',
   )
   progress.show(epoch)
-  assert.match(lines().at(-1) ?? '', /^epoch 1 · /)
+  t.regex(lines().at(-1) ?? '', /^epoch 1 · /)
   progress.close()
   progress.close()
 })
 
-test('in the last stage the time left goes on at the same pace', () => {
+test('in the last stage the time left goes on at the same pace', (t) => {
   const { stream, lines } = paper()
   const progress = createProgress({ stream, bar: false, now: () => 0 })
   progress.show({ ...stage, stage: 4 })
   progress.show(step(899, { stage: 4 }))
-  assert.match(lines().at(-1) ?? '', /step 900\/1000 · stage 4\/4 .* 10 s left$/)
+  t.regex(lines().at(-1) ?? '', /step 900\/1000 · stage 4\/4 .* 10 s left$/)
 })
 
-test('on a terminal a bar stands below the lines and is gone at the end', () => {
+test('on a terminal a bar stands below the lines and is gone at the end', (t) => {
   const { stream, lines } = paper()
   const terminal = Object.assign(stream, { isTTY: true, columns: 200, cursorTo: () => true, clearLine: () => true })
   const progress = createProgress({ stream: terminal, bar: true })
@@ -58,6 +57,6 @@ test('on a terminal a bar stands below the lines and is gone at the end', () => 
   progress.show(epoch)
   progress.close()
   const text = lines().join('\n')
-  assert.match(text, /█+░+ 50 % · step 500\/1000 · stage 1\/4/)
-  assert.match(text, /epoch 1 · [^\n]*$/)
+  t.regex(text, /█+░+ 50 % · step 500\/1000 · stage 1\/4/)
+  t.regex(text, /epoch 1 · [^\n]*$/)
 })

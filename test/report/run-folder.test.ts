@@ -1,8 +1,7 @@
-import assert from 'node:assert/strict'
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import test from 'ava'
 import type { TrainingEvent } from '../../lib/report/events.js'
 import { hasSummary, readEvents, readSummary, recordEvents, writeAtomically } from '../../lib/report/run-folder.js'
 import { epoch, start, step, stream, summary } from './fixtures.js'
@@ -15,7 +14,7 @@ async function record(events: TrainingEvent[], folder: string): Promise<Training
   return seen
 }
 
-test('events pass through and are written line by line, the summary at the end', async () => {
+test('events pass through and are written line by line, the summary at the end', async (t) => {
   const folder = join(root, 'whole', 'run')
   const events: TrainingEvent[] = [
     start,
@@ -24,15 +23,15 @@ test('events pass through and are written line by line, the summary at the end',
     epoch,
     { type: 'end', summary: summary() },
   ]
-  assert.deepEqual(await record(events.slice(0, -1), folder), events.slice(0, -1))
-  assert.ok(!hasSummary(folder))
-  assert.deepEqual(await record(events, folder), events)
-  assert.deepEqual(readEvents(folder), events)
-  assert.deepEqual(readSummary(folder), summary())
-  assert.deepEqual(readdirSync(folder).sort(), ['events.jsonl', 'summary.json'])
+  t.deepEqual(await record(events.slice(0, -1), folder), events.slice(0, -1))
+  t.true(!hasSummary(folder))
+  t.deepEqual(await record(events, folder), events)
+  t.deepEqual(readEvents(folder), events)
+  t.deepEqual(readSummary(folder), summary())
+  t.deepEqual(readdirSync(folder).sort(), ['events.jsonl', 'summary.json'])
 })
 
-test('a resumed run takes back what was said after its checkpoint', async () => {
+test('a resumed run takes back what was said after its checkpoint', async (t) => {
   const folder = join(root, 'resumed')
   const checkpoint: TrainingEvent = { type: 'checkpoint', path: 'checkpoints/2', step: 2 }
   const kept: TrainingEvent[] = [start, { type: 'notice', message: 'größer' }, step(0), step(1), checkpoint]
@@ -40,25 +39,25 @@ test('a resumed run takes back what was said after its checkpoint', async () => 
   appendFileSync(join(folder, 'events.jsonl'), '{"type":"step","st') // killed while writing
   const again: TrainingEvent[] = [{ ...start, resumedFrom: 2 }, step(2)]
   await record(again, folder)
-  assert.deepEqual(readEvents(folder), [...kept, ...again])
+  t.deepEqual(readEvents(folder), [...kept, ...again])
 })
 
-test('a checkpoint that was written but not yet logged keeps the steps before it', async () => {
+test('a checkpoint that was written but not yet logged keeps the steps before it', async (t) => {
   const folder = join(root, 'unlogged')
   await record([start, step(0), step(1), step(2)], folder)
   await record([{ ...start, resumedFrom: 2 }], folder)
-  assert.deepEqual(readEvents(folder), [start, step(0), step(1), { ...start, resumedFrom: 2 }])
+  t.deepEqual(readEvents(folder), [start, step(0), step(1), { ...start, resumedFrom: 2 }])
 })
 
-test('a folder that cannot be written, and files that cannot be read, are CHECKPOINT errors that name them', async () => {
+test('a folder that cannot be written, and files that cannot be read, are CHECKPOINT errors that name them', async (t) => {
   writeFileSync(join(root, 'file'), '')
-  await assert.rejects(record([start], join(root, 'file')), { code: 'CHECKPOINT', message: /Cannot write .*file/ })
+  await t.throwsAsync(record([start], join(root, 'file')), { code: 'CHECKPOINT', message: /Cannot write .*file/ })
   mkdirSync(join(root, 'taken', 'events.jsonl'), { recursive: true })
-  await assert.rejects(record([start], join(root, 'taken')), { code: 'CHECKPOINT' })
-  assert.throws(() => writeAtomically('/dev/full/x.json', ''), { code: 'CHECKPOINT' })
-  assert.throws(() => readSummary(join(root, 'nowhere')), { code: 'CHECKPOINT', message: /nowhere/ })
+  await t.throwsAsync(record([start], join(root, 'taken')), { code: 'CHECKPOINT' })
+  t.throws(() => writeAtomically('/dev/full/x.json', ''), { code: 'CHECKPOINT' })
+  t.throws(() => readSummary(join(root, 'nowhere')), { code: 'CHECKPOINT', message: /nowhere/ })
   writeAtomically(join(root, 'broken', 'summary.json'), '{')
-  assert.throws(() => readSummary(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON/ })
+  t.throws(() => readSummary(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON/ })
   writeAtomically(join(root, 'broken', 'events.jsonl'), 'x\n{}\n')
-  assert.throws(() => readEvents(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON: x/ })
+  t.throws(() => readEvents(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON: x/ })
 })

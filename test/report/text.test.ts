@@ -1,26 +1,25 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { eventText, summaryText } from '../../lib/report/text.js'
 import { epoch, search, stage, start, step, summary } from './fixtures.js'
 
-test('the start says what runs, on what, for how long', () => {
-  assert.equal(
+test('the start says what runs, on what, for how long', (t) => {
+  t.is(
     eventText(start),
     `autoprog · vit_fashion (407k parameters, 22.4M multiply-adds an image)
 fashion-mnist: 60,000 training images, 10,000 held out, 10 classes
 20 epochs of 468 steps, batch 128 · cpu, 2 threads, fp32`,
   )
-  assert.match(eventText({ ...start, resumedFrom: 1404 }) ?? '', /threads, fp32 · resumed at step 1,404$/)
+  t.regex(eventText({ ...start, resumedFrom: 1404 }) ?? '', /threads, fp32 · resumed at step 1,404$/)
 })
 
-test('a stage says what it searches or trains', () => {
-  assert.equal(eventText(stage), 'stage 1/4 · search among 2 up to 8 layers, 56 px · micro-batch 64')
+test('a stage says what it searches or trains', (t) => {
+  t.is(eventText(stage), 'stage 1/4 · search among 2 up to 8 layers, 56 px · micro-batch 64')
   const training = { ...stage, phase: 'train' as const, candidates: [], subnetwork: stage.candidates[0]! }
-  assert.equal(eventText(training), 'stage 1/4 · train 4 layers, 32 px · micro-batch 64')
+  t.is(eventText(training), 'stage 1/4 · train 4 layers, 32 px · micro-batch 64')
 })
 
-test('the end of a search shows every candidate and marks the chosen one', () => {
-  assert.equal(
+test('the end of a search shows every candidate and marks the chosen one', (t) => {
+  t.is(
     eventText(search),
     `┌────────┬────────┬───────┬────────┬──────────┬────────┬────────┐
 │ layers │ pixels │  MACs │   loss │     time │  score │        │
@@ -32,25 +31,25 @@ stage 1: score = loss x time^0.200, lowest wins`,
   )
 })
 
-test('an epoch is one line; without an evaluation it claims none', () => {
-  assert.equal(
+test('an epoch is one line; without an evaluation it claims none', (t) => {
+  t.is(
     eventText(epoch),
     'epoch 1 · 4 layers, 32 px · train loss 1.234 · test loss 0.500 · top-1 81.23 % · best average 83.01 % (0.99) · lr 1.00e-3 · 1,243 images/s · 48 s',
   )
-  assert.equal(
+  t.is(
     eventText({ ...epoch, top1: null, top5: null, testLoss: null, emas: [] }),
     'epoch 1 · 4 layers, 32 px · train loss 1.234 · lr 1.00e-3 · 1,243 images/s · 48 s',
   )
 })
 
-test('steps and checkpoints have no line, notices do', () => {
-  assert.equal(eventText(step(0)), undefined)
-  assert.equal(eventText({ type: 'checkpoint', path: 'x', step: 1 }), undefined)
-  assert.equal(eventText({ type: 'notice', message: '2 records dropped' }), 'note: 2 records dropped')
+test('steps and checkpoints have no line, notices do', (t) => {
+  t.is(eventText(step(0)), undefined)
+  t.is(eventText({ type: 'checkpoint', path: 'x', step: 1 }), undefined)
+  t.is(eventText({ type: 'notice', message: '2 records dropped' }), 'note: 2 records dropped')
 })
 
-test('the summary shows schedule, accuracy, time, cost and speed-ups', () => {
-  assert.equal(
+test('the summary shows schedule, accuracy, time, cost and speed-ups', (t) => {
+  t.is(
     eventText({ type: 'end', summary: summary({ speedupPractical: 1.85 }) }),
     `
 autoprog · vit_fashion · fashion-mnist · seed 0 · 20 epochs
@@ -68,8 +67,8 @@ practical speed-up   1.85x (92.50 % of the theoretical)`,
   )
 })
 
-test('what is unknown in a summary is said to be', () => {
+test('what is unknown in a summary is said to be', (t) => {
   const text = summaryText(summary({ top1: null, top1Ema: null, bestEmaDecay: null }))
-  assert.match(text, /top-1 +–\n/)
-  assert.match(text, /practical speed-up +unknown: give --baseline RUN/)
+  t.regex(text, /top-1 +–\n/)
+  t.regex(text, /practical speed-up +unknown: give --baseline RUN/)
 })

@@ -1,6 +1,4 @@
-import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
 import type { AutoprogError } from '../../lib/errors.js'
 import { createModel } from '../../lib/models/registry.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
@@ -8,6 +6,7 @@ import { createSession } from '../../lib/session/session.js'
 import { train } from '../../lib/training/trainer.js'
 import { picture, temporaryFolder, writeTree } from '../data/images.js'
 import { openTestDevice } from '../device.js'
+import { unless } from '../unless.js'
 
 // Megabytes; 32 of them are cuBLASLt's workspace. Read when the addon first looks for a device.
 process.env.AUTOPROG_EMULATED_MEMORY = '38'
@@ -15,10 +14,9 @@ const device = await openTestDevice()
 const network = { imageSize: 16, patchSize: 4, embedDim: 48, depth: 3, heads: 3, channels: 3, classes: 2 } as const
 const batch = 32
 
-describe('a device with little memory', {
-  skip: device.kind !== 'cuda-emulated' && 'there is no emulated device',
-}, () => {
-  test('a batch that does not fit is an error that says what would, and changes nothing', async () => {
+unless(device.kind !== 'cuda-emulated' && 'there is no emulated device')(
+  'a device with little memory: a batch that does not fit is an error that says what would, and changes nothing',
+  async (t) => {
     const session = await createSession({ device, model: createModel('vit', network) })
     const step = (images: number, microBatch: number) =>
       session.step({
@@ -26,17 +24,20 @@ describe('a device with little memory', {
         ...{ targets: new Int32Array(images), learningRate: 1e-3, microBatch },
       })
     await step(2, 2)
-    const error = await step(batch, batch).then(() => assert.fail('it fits'), String)
-    assert.match(error, /Could not reserve \d+ MiB of device memory: \d+ of 38 MiB are free/)
+    const error = await step(batch, batch).then(() => t.fail('it fits'), String)
+    t.regex(error, /Could not reserve \d+ MiB of device memory: \d+ of 38 MiB are free/)
     const hint = await step(batch, batch).catch((error: AutoprogError) => error.hint ?? '')
     const [, fitting] = /A micro-batch of (\d+) would fit, instead of 32/.exec(String(hint))!
     await step(2, 2)
     await step(batch, Number(fitting))
     await session.close()
     await device.close()
-  })
+  },
+)
 
-  test('a training that chooses its micro-batches passes over those that do not fit', async () => {
+unless(device.kind !== 'cuda-emulated' && 'there is no emulated device')(
+  'a device with little memory: a training that chooses its micro-batches passes over those that do not fit',
+  async (t) => {
     const folder = await temporaryFolder()
     const files: Record<string, Uint8Array> = {}
     for (let index = 0; index < batch; index++)
@@ -51,7 +52,7 @@ describe('a device with little memory', {
     })
     const steps = []
     for await (const event of train(config)) if (event.type === 'step') steps.push(event.loss)
-    assert.equal(steps.length, 2)
-    assert.ok(steps.every(Number.isFinite))
-  })
-})
+    t.is(steps.length, 2)
+    t.true(steps.every(Number.isFinite))
+  },
+)

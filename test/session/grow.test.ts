@@ -1,6 +1,5 @@
 /** Growth of networks with several kinds of blocks: what ran before still computes the same. */
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import test from 'ava'
 import type { Blocks } from '../../lib/growth/layer-map.js'
 import type { GrowthOperator } from '../../lib/growth/operators.js'
 import { growBlocks, ownLayers } from '../../lib/growth/operators.js'
@@ -10,7 +9,7 @@ import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 
 const device = await openTestDevice()
-after(() => device.close())
+test.after.always(() => device.close())
 
 const volo = createModel('volo', {
   ...{ imageSize: 32, classes: 5, layers: [2, 2, 1], embedDims: [12, 24, 24], heads: [2, 3, 3], stemDim: 8 },
@@ -29,34 +28,33 @@ const cases: [name: string, model: typeof volo, small: Blocks][] = [
   ['resnet', resnet, [2, 2]],
   ['resnet of first blocks alone', resnet, [1, 1]],
 ]
-for (const [name, model, small] of cases)
-  describe(name, () => {
-    for (const operator of ['interpolation', 'stacking', 'rand-init'] as const satisfies GrowthOperator[])
-      test(`${operator}: the old blocks compute what they did, and the whole trains`, async () => {
-        const session = await createSession({ device, model: model.withBlocks(small) })
-        for (const step of [0, 1]) await session.step({ images, targets, step, learningRate: 1e-2 })
-        const before = await session.forward({ images })
-        const layers = growBlocks(model.kinds, operator, small, model.blocks)
-        await session.grow(layers, { blocks: model.blocks, occasion: 1 })
-        assert.equal(session.model.depth, model.depth)
-        const after = await session.forward({ images, layers: ownLayers(layers) })
-        assertClose(after.logits, before.logits, 1e-6, 'logits')
-        const { loss, gradientNorm } = await session.step({ images, targets, learningRate: 1e-3 })
-        assert.ok(Number.isFinite(loss) && gradientNorm > 0)
-        await session.close()
-      })
-    test('blocks that do not add up', async () => {
+for (const [name, model, small] of cases) {
+  for (const operator of ['interpolation', 'stacking', 'rand-init'] as const satisfies GrowthOperator[])
+    test(`${name}: ${operator}: the old blocks compute what they did, and the whole trains`, async (t) => {
       const session = await createSession({ device, model: model.withBlocks(small) })
-      const layers = growBlocks(model.kinds, 'interpolation', small, model.blocks)
-      await assert.rejects(session.grow(layers), { code: 'SHAPE', message: /numbers of blocks/ })
-      await assert.rejects(session.grow(layers, { blocks: [1, 1] }), { code: 'SHAPE' })
+      for (const step of [0, 1]) await session.step({ images, targets, step, learningRate: 1e-2 })
+      const before = await session.forward({ images })
+      const layers = growBlocks(model.kinds, operator, small, model.blocks)
+      await session.grow(layers, { blocks: model.blocks, occasion: 1 })
+      t.is(session.model.depth, model.depth)
+      const after = await session.forward({ images, layers: ownLayers(layers) })
+      assertClose(t, after.logits, before.logits, 1e-6, 'logits')
+      const { loss, gradientNorm } = await session.step({ images, targets, learningRate: 1e-3 })
+      t.true(Number.isFinite(loss) && gradientNorm > 0)
       await session.close()
     })
+  test(`${name}: blocks that do not add up`, async (t) => {
+    const session = await createSession({ device, model: model.withBlocks(small) })
+    const layers = growBlocks(model.kinds, 'interpolation', small, model.blocks)
+    await t.throwsAsync(session.grow(layers), { code: 'SHAPE', message: /numbers of blocks/ })
+    await t.throwsAsync(session.grow(layers, { blocks: [1, 1] }), { code: 'SHAPE' })
+    await session.close()
   })
+}
 
-test('a block of another stage does not fit', async () => {
+test('a block of another stage does not fit', async (t) => {
   const session = await createSession({ device, model: resnet })
   const layers = [0, 1, 1, 3, 4].map((source) => ({ source, added: false }))
-  await assert.rejects(session.grow(layers, { blocks: [2, 3] }), { code: 'SHAPE', message: /does not fit/ })
+  await t.throwsAsync(session.grow(layers, { blocks: [2, 3] }), { code: 'SHAPE', message: /does not fit/ })
   await session.close()
 })

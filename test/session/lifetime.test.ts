@@ -1,6 +1,5 @@
-import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { test } from 'node:test'
+import test from 'ava'
 
 // An emulated device names on stderr what is left at the end of the process. Where that ends by `exit`, Node deletes no
 // handles: memory goes with the process then, but graphs have to be gone before.
@@ -10,10 +9,10 @@ for (const [ending, status, output] of [
   ['throw', 1, /Error: thrown on purpose\n[\s\S]*\nNode\.js v.*\n(emulator: 0 graphs, .*\n)?$/],
   ['worker', 0, /^$/],
 ] as const)
-  test(`a session that nobody closed ends with its process: ${ending}`, () => {
+  test(`a session that nobody closed ends with its process: ${ending}`, (t) => {
     const run = spawnSync(process.execPath, ['--import', 'tsx', 'test/session/abandoned.ts', ending], {
       encoding: 'utf8',
     })
-    assert.equal(run.status, status, run.stderr)
-    assert.match(run.stderr, output)
+    t.is(run.status, status, run.stderr)
+    t.regex(run.stderr, output)
   })

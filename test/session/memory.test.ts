@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import { openDevice } from '../../lib/native.js'
 import { createSession } from '../../lib/session/session.js'
@@ -26,7 +25,7 @@ const optimizer = { averages: [0.9, 0.99] }
 // Less than one batch of images a hundred steps, or a tenth of a session a cycle: a leak of anything per use shows.
 const slack = 8
 
-test('a thousand steps leave resident memory as it was', async () => {
+test('a thousand steps leave resident memory as it was', async (t) => {
   const device = await openDevice('cpu', { threads: 2 })
   const session = await createSession({ device, model, optimizer })
   const step = (index: number) =>
@@ -43,12 +42,12 @@ test('a thousand steps leave resident memory as it was', async () => {
   const before = await resident()
   for (let index = 0; index < 1000; index++) await step(index)
   const after = await resident()
-  assert.ok(after - before < slack, `${before.toFixed(1)} MB grew to ${after.toFixed(1)} MB`)
+  t.true(after - before < slack, `${before.toFixed(1)} MB grew to ${after.toFixed(1)} MB`)
   await session.close()
   await device.close()
 })
 
-test('a hundred sessions, opened, used and closed, leave resident memory as it was', async () => {
+test('a hundred sessions, opened, used and closed, leave resident memory as it was', async (t) => {
   const cycle = async () => {
     const device = await openDevice('cpu', { threads: 2 })
     const session = await createSession({ device, model, optimizer })
@@ -61,14 +60,14 @@ test('a hundred sessions, opened, used and closed, leave resident memory as it w
   const before = await resident()
   for (let index = 0; index < 100; index++) await cycle()
   const after = await resident()
-  assert.ok(after - before < slack, `${before.toFixed(1)} MB grew to ${after.toFixed(1)} MB`)
+  t.true(after - before < slack, `${before.toFixed(1)} MB grew to ${after.toFixed(1)} MB`)
 })
 
-test('a session that nobody closed does not keep the process alive, and a device is closed with work under way', async () => {
+test('a session that nobody closed does not keep the process alive, and a device is closed with work under way', async (t) => {
   const device = await openDevice('cpu', { threads: 2 })
   const session = await createSession({ device, model })
   const work = session.step({ images, targets, learningRate: 1e-3 })
   await device.close()
-  assert.ok(Number.isFinite((await work).loss))
+  t.true(Number.isFinite((await work).loss))
   await session.close()
 })

@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
@@ -9,43 +8,42 @@ import type { Session, StepResult } from '../../lib/session/session.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { goldenJson, goldenTensors, relativeError } from '../golden.js'
+import { same } from '../same.js'
 
 const device = await openTestDevice()
-after(() => device.close())
 
 // Unit roundoff of each type. A gradient passes through some dozen roundings a block, whose errors mostly cancel; a factor
 // of 8 holds for values and their gradients alike, and a wrong operand is off by far more.
 const roundoff = { bf16: 2 ** -8, fp16: 2 ** -11 } as const
 
-describe('vit_micro in reduced precision against float64', async () => {
-  const golden = await goldenTensors('vit_micro')
-  const facts = await goldenJson<{ model: VitConfiguration; mean: number[]; std: number[]; full: { loss: number } }>(
-    'vit_micro',
-  )
-  for (const precision of ['bf16', 'fp16'] as const)
-    test(precision, async () => {
-      const model = createModel('vit', { ...facts.model, mean: facts.mean, deviation: facts.std })
-      const session = await createSession({ device, model, precision })
-      const state = await session.state()
-      for (const [name, values] of golden.group('param/')) state.get(`weights/${name}`)!.values.set(values)
-      await session.restore(state)
-      const images = { data: golden.bytes('input/images'), shape: golden.shape('input/images') }
-      const targets = golden.floats('input/targets')
-      const result = await session.lossAndGradients({ images, targets, imageGradient: true })
-      const near = (actual: ArrayLike<number>, wanted: ArrayLike<number>, what: string) => {
-        const error = relativeError(actual, wanted)
-        assert.ok(error <= 8 * roundoff[precision], `${what}: relative error ${error}`)
-        assert.ok(error > 0, `${what} is exact, so nothing was rounded`)
-      }
-      near(result.logits, golden.floats('full/logits'), 'logits')
-      near([result.loss], [facts.full.loss], 'loss')
-      near(result.imageGradient!, golden.floats('full/grad_input'), 'image gradient')
-      for (const [name, values] of golden.group('full/grad/')) near(result.gradients.get(name)!, values, name)
-      const { logits } = await session.forward({ images })
-      assert.deepEqual(logits, result.logits)
-      await session.close()
-    })
-})
+const golden = await goldenTensors('vit_micro')
+const facts = await goldenJson<{ model: VitConfiguration; mean: number[]; std: number[]; full: { loss: number } }>(
+  'vit_micro',
+)
+test.after.always(() => device.close())
+for (const precision of ['bf16', 'fp16'] as const)
+  test(`vit_micro in reduced precision against float64: ${precision}`, async (t) => {
+    const model = createModel('vit', { ...facts.model, mean: facts.mean, deviation: facts.std })
+    const session = await createSession({ device, model, precision })
+    const state = await session.state()
+    for (const [name, values] of golden.group('param/')) state.get(`weights/${name}`)!.values.set(values)
+    await session.restore(state)
+    const images = { data: golden.bytes('input/images'), shape: golden.shape('input/images') }
+    const targets = golden.floats('input/targets')
+    const result = await session.lossAndGradients({ images, targets, imageGradient: true })
+    const near = (actual: ArrayLike<number>, wanted: ArrayLike<number>, what: string) => {
+      const error = relativeError(actual, wanted)
+      t.true(error <= 8 * roundoff[precision], `${what}: relative error ${error}`)
+      t.true(error > 0, `${what} is exact, so nothing was rounded`)
+    }
+    near(result.logits, golden.floats('full/logits'), 'logits')
+    near([result.loss], [facts.full.loss], 'loss')
+    near(result.imageGradient!, golden.floats('full/grad_input'), 'image gradient')
+    for (const [name, values] of golden.group('full/grad/')) near(result.gradients.get(name)!, values, name)
+    const { logits } = await session.forward({ images })
+    same(t, logits, result.logits)
+    await session.close()
+  })
 
 const configuration = {
   imageSize: 16,
@@ -85,93 +83,92 @@ async function trained(precision: Precision, steps: number): Promise<number[]> {
   return losses
 }
 
-describe('training in reduced precision', async () => {
-  const steps = 40
-  const full = await trained('fp32', steps)
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
+const steps = 40
+let fullLosses: Promise<number[]> | undefined
+/** The same in fp32, trained once. */
+const full = () => (fullLosses ??= trained('fp32', steps))
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
 
-  test('learns in fp32', () => {
-    assert.ok(mean(full.slice(0, 5)) > 1.2 && mean(full.slice(-10)) < 0.2, String(full))
+test('training in reduced precision: learns in fp32', async (t) => {
+  const losses = await full()
+  t.true(mean(losses.slice(0, 5)) > 1.2 && mean(losses.slice(-10)) < 0.2, String(losses))
+})
+// Roundings differ by chance from step to step and feed back through training; by 40 steps the losses were up to 0.003
+// apart in bf16 and 0.0013 in fp16.
+for (const [precision, distance] of [
+  ['bf16', 0.02],
+  ['fp16', 0.005],
+] as const)
+  test(`training in reduced precision: ${precision} stays within ${distance} of fp32's loss`, async (t) => {
+    const [losses, wanted] = [await trained(precision, steps), await full()]
+    for (const [step, loss] of losses.entries())
+      t.true(Math.abs(loss - wanted[step]!) <= distance, `step ${step}: ${loss} instead of ${wanted[step]}`)
+    t.notDeepEqual(losses, wanted)
   })
-  // Roundings differ by chance from step to step and feed back through training; by 40 steps the losses were up to 0.003
-  // apart in bf16 and 0.0013 in fp16.
-  for (const [precision, distance] of [
-    ['bf16', 0.02],
-    ['fp16', 0.005],
-  ] as const)
-    test(`${precision} stays within ${distance} of fp32's loss`, async () => {
-      const losses = await trained(precision, steps)
-      for (const [step, loss] of losses.entries())
-        assert.ok(Math.abs(loss - full[step]!) <= distance, `step ${step}: ${loss} instead of ${full[step]}`)
-      assert.notDeepEqual(losses, full)
-    })
+
+const stepAt = (session: Session, step: number): Promise<StepResult> =>
+  session.step({ ...batchOf(step), learningRate: 2e-3, step })
+
+test('loss scaling: an overflow skips the step, halves the scale, and is survived', async (t) => {
+  const session = await open('fp16', { initial: 2 ** 40 })
+  const before = await session.state()
+  const first = await stepAt(session, 0)
+  t.true(!Number.isFinite(first.gradientNorm) && Number.isFinite(first.loss))
+  t.deepEqual(first.lossScale, { scale: 2 ** 39, skippedSteps: 1 })
+  const after = await session.state()
+  for (const [name, { values }] of before)
+    if (name !== 'scaling') same(t, after.get(name)!.values, values, `${name} has changed`)
+  let result = first
+  for (let step = 1; step < 40 && !Number.isFinite(result.gradientNorm); step++) result = await stepAt(session, step)
+  t.true(Number.isFinite(result.gradientNorm))
+  t.is(result.lossScale!.scale, 2 ** (40 - result.lossScale!.skippedSteps))
+  t.true(result.lossScale!.skippedSteps > 10)
+  await session.close()
 })
 
-describe('loss scaling', () => {
-  const stepAt = (session: Session, step: number): Promise<StepResult> =>
-    session.step({ ...batchOf(step), learningRate: 2e-3, step })
+test('loss scaling: the scale doubles after the interval of good steps, and its state is kept', async (t) => {
+  const session = await open('fp16', { initial: 8, interval: 3 })
+  const scales: number[] = []
+  for (let step = 0; step < 2; step++) scales.push((await stepAt(session, step)).lossScale!.scale)
+  const restored = await open('fp16', { initial: 8, interval: 3 })
+  await restored.restore(await session.state())
+  for (let step = 2; step < 7; step++) scales.push((await stepAt(restored, step)).lossScale!.scale)
+  t.deepEqual(scales, [8, 8, 16, 16, 16, 32, 32])
+  await session.close()
+  await restored.close()
+})
 
-  test('an overflow skips the step, halves the scale, and is survived', async () => {
-    const session = await open('fp16', { initial: 2 ** 40 })
-    const before = await session.state()
-    const first = await stepAt(session, 0)
-    assert.ok(!Number.isFinite(first.gradientNorm) && Number.isFinite(first.loss))
-    assert.deepEqual(first.lossScale, { scale: 2 ** 39, skippedSteps: 1 })
-    const after = await session.state()
-    for (const [name, { values }] of before)
-      if (name !== 'scaling') assert.deepEqual(after.get(name)!.values, values, `${name} has changed`)
-    let result = first
-    for (let step = 1; step < 40 && !Number.isFinite(result.gradientNorm); step++) result = await stepAt(session, step)
-    assert.ok(Number.isFinite(result.gradientNorm))
-    assert.equal(result.lossScale!.scale, 2 ** (40 - result.lossScale!.skippedSteps))
-    assert.ok(result.lossScale!.skippedSteps > 10)
+test('loss scaling: gradients too small for fp16 are lost without scaling and survive with it', async (t) => {
+  const { images } = batchOf(0)
+  // Targets that differ from the prediction by 1e-6: over a batch of 16 the logits' gradients are near 6e-8, the
+  // smallest number of fp16, and further back smaller.
+  const near = async (session: Session) => {
+    const { logits } = await session.forward({ images })
+    const targets = Float32Array.from(logits, (logit, index) => {
+      const row = logits.subarray(index - (index % 4), index - (index % 4) + 4)
+      const sum = row.reduce((total, value) => total + Math.exp(value), 0)
+      return Math.exp(logit) / sum + (index % 2 === 0 ? 1e-6 : -1e-6)
+    })
+    return session.lossAndGradients({ images, targets })
+  }
+  const norms: Record<string, number> = {}
+  for (const [name, session] of [
+    ['fp32', await open('fp32')],
+    ['unscaled', await open('fp16', { initial: 1 })],
+    ['scaled', await open('fp16')],
+  ] as const) {
+    const { gradients } = await near(session)
+    norms[name] = Math.hypot(...gradients.get('blocks.0.mlp.fc1.weight')!)
     await session.close()
-  })
+  }
+  t.true(norms.fp32! > 0)
+  t.is(norms.unscaled, 0)
+  t.true(Math.abs(norms.scaled! / norms.fp32! - 1) < 0.2, JSON.stringify(norms))
+})
 
-  test('the scale doubles after the interval of good steps, and its state is kept', async () => {
-    const session = await open('fp16', { initial: 8, interval: 3 })
-    const scales: number[] = []
-    for (let step = 0; step < 2; step++) scales.push((await stepAt(session, step)).lossScale!.scale)
-    const restored = await open('fp16', { initial: 8, interval: 3 })
-    await restored.restore(await session.state())
-    for (let step = 2; step < 7; step++) scales.push((await stepAt(restored, step)).lossScale!.scale)
-    assert.deepEqual(scales, [8, 8, 16, 16, 16, 32, 32])
-    await session.close()
-    await restored.close()
-  })
-
-  test('gradients too small for fp16 are lost without scaling and survive with it', async () => {
-    const { images } = batchOf(0)
-    // Targets that differ from the prediction by 1e-6: over a batch of 16 the logits' gradients are near 6e-8, the
-    // smallest number of fp16, and further back smaller.
-    const near = async (session: Session) => {
-      const { logits } = await session.forward({ images })
-      const targets = Float32Array.from(logits, (logit, index) => {
-        const row = logits.subarray(index - (index % 4), index - (index % 4) + 4)
-        const sum = row.reduce((total, value) => total + Math.exp(value), 0)
-        return Math.exp(logit) / sum + (index % 2 === 0 ? 1e-6 : -1e-6)
-      })
-      return session.lossAndGradients({ images, targets })
-    }
-    const norms: Record<string, number> = {}
-    for (const [name, session] of [
-      ['fp32', await open('fp32')],
-      ['unscaled', await open('fp16', { initial: 1 })],
-      ['scaled', await open('fp16')],
-    ] as const) {
-      const { gradients } = await near(session)
-      norms[name] = Math.hypot(...gradients.get('blocks.0.mlp.fc1.weight')!)
-      await session.close()
-    }
-    assert.ok(norms.fp32! > 0)
-    assert.equal(norms.unscaled, 0)
-    assert.ok(Math.abs(norms.scaled! / norms.fp32! - 1) < 0.2, JSON.stringify(norms))
-  })
-
-  test('is refused where it makes no sense', async () => {
-    await assert.rejects(open('fp16', { initial: 0 }), /lossScale\.initial/)
-    await assert.rejects(open('fp16', { interval: 0.5 }), /a positive integer for lossScale\.interval/)
-    await assert.rejects(open('fp16', { backoff: 1 }), /lossScale\.backoff/)
-    await assert.rejects(open('half' as Precision), /one of fp32, bf16, fp16 for precision/)
-  })
+test('loss scaling: is refused where it makes no sense', async (t) => {
+  await t.throwsAsync(open('fp16', { initial: 0 }), { message: /lossScale\.initial/ })
+  await t.throwsAsync(open('fp16', { interval: 0.5 }), { message: /a positive integer for lossScale\.interval/ })
+  await t.throwsAsync(open('fp16', { backoff: 1 }), { message: /lossScale\.backoff/ })
+  await t.throwsAsync(open('half' as Precision), { message: /one of fp32, bf16, fp16 for precision/ })
 })

@@ -1,8 +1,8 @@
-import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, describe, test } from 'node:test'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import type { OptimizerOptions } from '../../lib/session/options.js'
@@ -11,6 +11,7 @@ import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import type { Golden } from '../golden.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
+import { different, same } from '../same.js'
 
 interface Trained {
   losses: number[]
@@ -31,7 +32,11 @@ interface Facts {
 }
 
 const device = await openTestDevice()
-after(() => device.close())
+const golden = await goldenTensors('vit_optimizer')
+const facts = await goldenJson<Facts>('vit_optimizer')
+const trajectory = await goldenTensors('vit_trajectory')
+const trajectoryFacts = await goldenJson<Facts>('vit_trajectory')
+test.after.always(() => device.close())
 
 async function openGolden(
   golden: Golden,
@@ -57,12 +62,20 @@ function withoutKeyBias(name: string, values: Float32Array): Float32Array {
   return Float32Array.from([...values.slice(0, third), ...values.slice(2 * third)])
 }
 
-async function checkState(session: Session, golden: Golden, arena: string, prefix: string, r: number) {
+async function checkState(
+  t: ExecutionContext,
+  session: Session,
+  golden: Golden,
+  arena: string,
+  prefix: string,
+  r: number,
+) {
   const state = await session.state()
   const wanted = golden.group(prefix)
-  assert.ok(wanted.size > 0, prefix)
+  t.true(wanted.size > 0, prefix)
   for (const [name, values] of wanted)
     assertClose(
+      t,
       withoutKeyBias(name, state.get(`${arena}/${name}`)!.values as Float32Array),
       withoutKeyBias(name, values),
       r,
@@ -70,213 +83,207 @@ async function checkState(session: Session, golden: Golden, arena: string, prefi
     )
 }
 
-describe('optimizer against float64', async () => {
-  const golden = await goldenTensors('vit_optimizer')
-  const facts = await goldenJson<Facts>('vit_optimizer')
-  const batchOf = (step: number) => {
-    const tag = `train/step${step}`
-    return {
-      images: { data: golden.bytes(`${tag}/images`), shape: golden.shape(`${tag}/images`) },
-      targets: golden.floats(`${tag}/targets`),
-    }
+const batchOf = (step: number) => {
+  const tag = `train/step${step}`
+  return {
+    images: { data: golden.bytes(`${tag}/images`), shape: golden.shape(`${tag}/images`) },
+    targets: golden.floats(`${tag}/targets`),
   }
+}
 
-  test('weights, moments and averages after each listed step', async () => {
-    const { losses, gradientNorms, learningRates, weightDecay, emaDecays } = facts.train
-    const session = await openGolden(golden, facts, { weightDecay, averages: emaDecays })
-    for (const [index, learningRate] of learningRates.entries()) {
-      const result = await session.step({ ...batchOf(index + 1), learningRate })
-      assertClose([result.loss], [losses[index]!], 1e-4, `loss ${index}`)
-      assertClose([result.gradientNorm], [gradientNorms[index]!], 1e-4, `norm ${index}`)
-      if (golden.group(`train/step${index + 1}/param/`).size > 0)
-        await checkState(session, golden, 'weights', `train/step${index + 1}/param/`, 1e-4)
-    }
-    await checkState(session, golden, 'moment1', 'train/first_moment/', 1e-4)
-    await checkState(session, golden, 'moment2', 'train/second_moment/', 1e-4)
-    for (const index of emaDecays.keys()) await checkState(session, golden, `ema${index}`, `train/ema${index}/`, 1e-4)
-    await session.close()
-  })
-
-  test('clipping, also where the norm lies below the limit', async () => {
-    const { losses, gradientNorms, learningRates, weightDecay, clipGradientNorm } = facts.clipped
-    const session = await openGolden(golden, facts, { weightDecay, clip: clipGradientNorm })
-    for (const [index, learningRate] of learningRates.entries()) {
-      const targets =
-        index === learningRates.length - 1 ? golden.floats('clipped/last_targets') : batchOf(index + 1).targets
-      const result = await session.step({ ...batchOf(index + 1), targets, learningRate })
-      assertClose([result.loss], [losses[index]!], 1e-4, `loss ${index}`)
-      assertClose([result.gradientNorm], [gradientNorms[index]!], 1e-4, `norm ${index}`)
-    }
-    await checkState(session, golden, 'weights', `clipped/step${learningRates.length}/param/`, 1e-4)
-    await checkState(session, golden, 'moment1', 'clipped/first_moment/', 1e-4)
-    await session.close()
-  })
-
-  test('stochastic depth with masks that differ in every branch', async () => {
-    const session = await openGolden(golden, facts, {})
-    const { keepProbability, loss } = facts.stochasticDepth
-    const result = await session.lossAndGradients({
-      ...batchOf(1),
-      keepMask: golden.bytes('stochastic_depth/keep'),
-      keepProbability,
-    })
-    assertClose([result.loss], [loss], 1e-5, 'loss')
-    assertClose(result.logits, golden.floats('stochastic_depth/logits'), 1e-5, 'logits')
-    const wanted = golden.group('stochastic_depth/grad/')
-    assert.ok(wanted.size > 0)
-    for (const [name, values] of wanted) assertClose(result.gradients.get(name)!, values, 1e-4, name)
-    await session.close()
-  })
+test('optimizer against float64: weights, moments and averages after each listed step', async (t) => {
+  const { losses, gradientNorms, learningRates, weightDecay, emaDecays } = facts.train
+  const session = await openGolden(golden, facts, { weightDecay, averages: emaDecays })
+  for (const [index, learningRate] of learningRates.entries()) {
+    const result = await session.step({ ...batchOf(index + 1), learningRate })
+    assertClose(t, [result.loss], [losses[index]!], 1e-4, `loss ${index}`)
+    assertClose(t, [result.gradientNorm], [gradientNorms[index]!], 1e-4, `norm ${index}`)
+    if (golden.group(`train/step${index + 1}/param/`).size > 0)
+      await checkState(t, session, golden, 'weights', `train/step${index + 1}/param/`, 1e-4)
+  }
+  await checkState(t, session, golden, 'moment1', 'train/first_moment/', 1e-4)
+  await checkState(t, session, golden, 'moment2', 'train/second_moment/', 1e-4)
+  for (const index of emaDecays.keys()) await checkState(t, session, golden, `ema${index}`, `train/ema${index}/`, 1e-4)
+  await session.close()
 })
 
-describe('a trajectory of 20 steps against float64', async () => {
-  const golden = await goldenTensors('vit_trajectory')
-  const facts = await goldenJson<Facts>('vit_trajectory')
-  for (const microBatch of [8, 4, 2])
-    test(`in micro-batches of ${microBatch}`, async () => {
-      const { losses, learningRates, weightDecay, emaDecays } = facts.train
-      const session = await openGolden(golden, facts, { weightDecay, averages: emaDecays }, facts.labelSmoothing)
-      const [steps, batch, height, width, channels] = golden.shape('input/images') as [
-        number,
-        number,
-        number,
-        number,
-        number,
-      ]
-      const size = batch * height * width * channels
-      for (let step = 0; step < steps; step++) {
-        const data = golden.bytes('input/images').slice(step * size, (step + 1) * size)
-        const targets = golden.ints('input/labels').slice(step * batch, (step + 1) * batch)
-        const result = await session.step({
-          images: { data, shape: [batch, height, width, channels] },
-          targets,
-          learningRate: learningRates[step]!,
-          microBatch,
-        })
-        assertClose([result.loss], [losses[step]!], 1e-4, `loss ${step}`)
-      }
-      await checkState(session, golden, 'weights', `train/step${steps}/param/`, 1e-3)
-      for (const index of [0, 3]) await checkState(session, golden, `ema${index}`, `train/ema${index}/`, 1e-3)
-      await session.close()
-    })
+test('optimizer against float64: clipping, also where the norm lies below the limit', async (t) => {
+  const { losses, gradientNorms, learningRates, weightDecay, clipGradientNorm } = facts.clipped
+  const session = await openGolden(golden, facts, { weightDecay, clip: clipGradientNorm })
+  for (const [index, learningRate] of learningRates.entries()) {
+    const targets =
+      index === learningRates.length - 1 ? golden.floats('clipped/last_targets') : batchOf(index + 1).targets
+    const result = await session.step({ ...batchOf(index + 1), targets, learningRate })
+    assertClose(t, [result.loss], [losses[index]!], 1e-4, `loss ${index}`)
+    assertClose(t, [result.gradientNorm], [gradientNorms[index]!], 1e-4, `norm ${index}`)
+  }
+  await checkState(t, session, golden, 'weights', `clipped/step${learningRates.length}/param/`, 1e-4)
+  await checkState(t, session, golden, 'moment1', 'clipped/first_moment/', 1e-4)
+  await session.close()
 })
 
-describe('a session', () => {
-  const configuration: VitConfiguration = {
-    imageSize: 16,
-    patchSize: 8,
-    embedDim: 12,
-    depth: 3,
-    heads: 2,
-    channels: 1,
-    classes: 4,
-  }
-  const images = { data: Uint8Array.from({ length: 4 * 256 }, (_, index) => (index * 37) % 251), shape: [4, 16, 16, 1] }
-  const targets = Int32Array.of(0, 1, 2, 3)
-  const open = (seed = 0) =>
-    createSession({ device, model: createModel('vit', configuration), seed, optimizer: { averages: [0.9, 0.99] } })
-
-  test('saves weights that another session loads', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'autoprog-'))
-    const [first, second] = [await open(1), await open(2)]
-    await first.step({ images, targets, learningRate: 0.01 })
-    await first.save(join(folder, 'weights.safetensors'))
-    await second.load(join(folder, 'weights.safetensors'))
-    assert.deepEqual(await second.parameters(), await first.parameters())
-    assert.deepEqual(await second.parameters('ema1'), await first.parameters())
-    assert.deepEqual((await second.forward({ images })).logits, (await first.forward({ images })).logits)
-    await rm(folder, { recursive: true })
-    await first.close()
-    await second.close()
+test('optimizer against float64: stochastic depth with masks that differ in every branch', async (t) => {
+  const session = await openGolden(golden, facts, {})
+  const { keepProbability, loss } = facts.stochasticDepth
+  const result = await session.lossAndGradients({
+    ...batchOf(1),
+    keepMask: golden.bytes('stochastic_depth/keep'),
+    keepProbability,
   })
+  assertClose(t, [result.loss], [loss], 1e-5, 'loss')
+  assertClose(t, result.logits, golden.floats('stochastic_depth/logits'), 1e-5, 'logits')
+  const wanted = golden.group('stochastic_depth/grad/')
+  t.true(wanted.size > 0)
+  for (const [name, values] of wanted) assertClose(t, result.gradients.get(name)!, values, 1e-4, name)
+  await session.close()
+})
 
-  test('a skipped block keeps its weights, moments and step count', async () => {
-    const session = await open()
-    const before = await session.state()
-    await session.step({ images, targets, learningRate: 0.01, layers: [0, 2] })
-    const later = await session.state()
-    for (const [key, { values }] of before) {
-      if (key.startsWith('ema') || key === 'scaling') continue
-      const skipped = key.includes('/blocks.1.')
-      const changed = values.some((value, index) => value !== later.get(key)!.values[index])
-      // The key third of qkv biases may stay at zero by luck of rounding; all else that ran must move.
-      if (skipped || !key.endsWith('qkv.bias')) assert.equal(changed, !skipped, key)
+for (const microBatch of [8, 4, 2])
+  test(`a trajectory of 20 steps against float64: in micro-batches of ${microBatch}`, async (t) => {
+    const { losses, learningRates, weightDecay, emaDecays } = trajectoryFacts.train
+    const session = await openGolden(
+      trajectory,
+      trajectoryFacts,
+      { weightDecay, averages: emaDecays },
+      trajectoryFacts.labelSmoothing,
+    )
+    const [steps, batch, height, width, channels] = trajectory.shape('input/images') as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    const size = batch * height * width * channels
+    for (let step = 0; step < steps; step++) {
+      const data = trajectory.bytes('input/images').slice(step * size, (step + 1) * size)
+      const targets = trajectory.ints('input/labels').slice(step * batch, (step + 1) * batch)
+      const result = await session.step({
+        images: { data, shape: [batch, height, width, channels] },
+        targets,
+        learningRate: learningRates[step]!,
+        microBatch,
+      })
+      assertClose(t, [result.loss], [losses[step]!], 1e-4, `loss ${step}`)
     }
+    await checkState(t, session, trajectory, 'weights', `train/step${steps}/param/`, 1e-3)
+    for (const index of [0, 3]) await checkState(t, session, trajectory, `ema${index}`, `train/ema${index}/`, 1e-3)
     await session.close()
   })
 
-  test('growing by the identity changes nothing; by repetition it follows the sources', async () => {
-    const session = await open()
-    await session.step({ images, targets, learningRate: 0.01 })
-    const before = await session.state()
-    const { logits } = await session.forward({ images })
-    await session.grow([0, 1, 2].map((source) => ({ source, added: false })))
-    assert.deepEqual(await session.state(), before)
-    assert.deepEqual((await session.forward({ images })).logits, logits)
-    await session.grow(
-      [
-        { source: 0, added: false },
-        { source: 1, added: false },
-        { source: 1, added: true },
-        { source: 2, added: false },
-      ],
-      {
-        fromAverage: 'added',
-        moments: 'restart',
-      },
-    )
-    const grown = await session.state()
-    assert.deepEqual(grown.get('weights/blocks.1.mlp.fc1.weight'), before.get('weights/blocks.1.mlp.fc1.weight'))
-    assert.deepEqual(grown.get('weights/blocks.2.mlp.fc1.weight'), before.get('ema1/blocks.1.mlp.fc1.weight'))
-    assert.deepEqual(grown.get('ema0/blocks.3.mlp.fc1.weight'), before.get('ema0/blocks.2.mlp.fc1.weight'))
-    assert.ok(grown.get('moment1/head.weight')!.values.every((value) => value === 0))
-    // The kept blocks alone are the network from before.
-    const shallow = await session.forward({ images, layers: [0, 1, 3] })
-    assert.deepEqual(shallow.logits, logits)
-    await session.close()
-  })
+const configuration: VitConfiguration = {
+  imageSize: 16,
+  patchSize: 8,
+  embedDim: 12,
+  depth: 3,
+  heads: 2,
+  channels: 1,
+  classes: 4,
+}
+const images = { data: Uint8Array.from({ length: 4 * 256 }, (_, index) => (index * 37) % 251), shape: [4, 16, 16, 1] }
+const targets = Int32Array.of(0, 1, 2, 3)
+const open = (seed = 0) =>
+  createSession({ device, model: createModel('vit', configuration), seed, optimizer: { averages: [0.9, 0.99] } })
 
-  test('stochastic depth is drawn by seed and step, whatever the micro-batch', async () => {
-    const session = await open()
-    const run = (step: number, microBatch: number) =>
-      session.forward({ images, stochasticDepth: 0.5, step, microBatch })
-    const [a, b, c] = [await run(1, 4), await run(1, 2), await run(2, 4)]
-    assertClose(a.logits, b.logits, 1e-5, 'logits') // products of other sizes round differently
-    assert.notDeepEqual(a.logits, c.logits)
-    await session.close()
-  })
+test('a session: saves weights that another session loads', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'autoprog-'))
+  const [first, second] = [await open(1), await open(2)]
+  await first.step({ images, targets, learningRate: 0.01 })
+  await first.save(join(folder, 'weights.safetensors'))
+  await second.load(join(folder, 'weights.safetensors'))
+  same(t, await second.parameters(), await first.parameters())
+  same(t, await second.parameters('ema1'), await first.parameters())
+  same(t, (await second.forward({ images })).logits, (await first.forward({ images })).logits)
+  await rm(folder, { recursive: true })
+  await first.close()
+  await second.close()
+})
 
-  test('what is closed says so; closing twice is harmless', async () => {
-    const session = await open()
-    await session.close()
-    await session.close()
-    await assert.rejects(session.forward({ images }), /The session is closed/)
-    await assert.rejects(session.parameters(), /The session is closed/)
-  })
+test('a session: a skipped block keeps its weights, moments and step count', async (t) => {
+  const session = await open()
+  const before = await session.state()
+  await session.step({ images, targets, learningRate: 0.01, layers: [0, 2] })
+  const later = await session.state()
+  for (const [key, { values }] of before) {
+    if (key.startsWith('ema') || key === 'scaling') continue
+    const skipped = key.includes('/blocks.1.')
+    const changed = values.some((value, index) => value !== later.get(key)!.values[index])
+    // The key third of qkv biases may stay at zero by luck of rounding; all else that ran must move.
+    if (skipped || !key.endsWith('qkv.bias')) t.is(changed, !skipped, key)
+  }
+  await session.close()
+})
 
-  test('wrong arguments are named', async () => {
-    const session = await open()
-    const reject = (promise: Promise<unknown>, pattern: RegExp) => assert.rejects(promise, pattern)
-    const step = { images, targets, learningRate: 0.1 }
-    await reject(
-      session.step({ ...step, images: { data: images.data, shape: [4, 16, 16, 3] } }),
-      /\[batch, height, width, 1\] for the shape of images/,
-    )
-    await reject(
-      session.step({ ...step, images: { data: images.data.slice(1), shape: images.shape } }),
-      /length 1024 for the data of images but received Uint8Array of length 1023/,
-    )
-    await reject(session.step({ ...step, targets: Int32Array.of(0, 1, 2) }), /Int32Array of length 4/)
-    await reject(session.step({ ...step, targets: Int32Array.of(0, 1, 2, 4) }), /class indices from 0 to 3/)
-    await reject(session.step({ ...step, layers: [2, 1] }), /ascending block indices/)
-    await reject(session.step({ ...step, layers: [3] }), /ascending block indices/)
-    await reject(session.step({ ...step, resolution: 20 }), /a multiple of 8 pixels/)
-    await reject(session.step({ ...step, microBatch: 3 }), /an even divisor of the batch 4/)
-    await reject(session.step({ ...step, learningRate: Number.NaN }), /a non-negative number for learningRate/)
-    await reject(session.step({ ...step, stochasticDepth: 1 }), /from 0 to below 1 for stochasticDepth/)
-    await reject(session.forward({ images, weights: 'ema2' }), /one of 2 averages/)
-    await reject(session.grow([{ source: 3, added: false }]), /sources among blocks 0 to 2/)
-    await session.step(step)
-    await session.close()
-  })
+test('a session: growing by the identity changes nothing; by repetition it follows the sources', async (t) => {
+  const session = await open()
+  await session.step({ images, targets, learningRate: 0.01 })
+  const before = await session.state()
+  const { logits } = await session.forward({ images })
+  await session.grow([0, 1, 2].map((source) => ({ source, added: false })))
+  same(t, await session.state(), before)
+  same(t, (await session.forward({ images })).logits, logits)
+  await session.grow(
+    [
+      { source: 0, added: false },
+      { source: 1, added: false },
+      { source: 1, added: true },
+      { source: 2, added: false },
+    ],
+    {
+      fromAverage: 'added',
+      moments: 'restart',
+    },
+  )
+  const grown = await session.state()
+  same(t, grown.get('weights/blocks.1.mlp.fc1.weight'), before.get('weights/blocks.1.mlp.fc1.weight'))
+  same(t, grown.get('weights/blocks.2.mlp.fc1.weight'), before.get('ema1/blocks.1.mlp.fc1.weight'))
+  same(t, grown.get('ema0/blocks.3.mlp.fc1.weight'), before.get('ema0/blocks.2.mlp.fc1.weight'))
+  t.true(grown.get('moment1/head.weight')!.values.every((value) => value === 0))
+  // The kept blocks alone are the network from before.
+  const shallow = await session.forward({ images, layers: [0, 1, 3] })
+  same(t, shallow.logits, logits)
+  await session.close()
+})
+
+test('a session: stochastic depth is drawn by seed and step, whatever the micro-batch', async (t) => {
+  const session = await open()
+  const run = (step: number, microBatch: number) => session.forward({ images, stochasticDepth: 0.5, step, microBatch })
+  const [a, b, c] = [await run(1, 4), await run(1, 2), await run(2, 4)]
+  assertClose(t, a.logits, b.logits, 1e-5, 'logits') // products of other sizes round differently
+  different(t, a.logits, c.logits)
+  await session.close()
+})
+
+test('a session: what is closed says so; closing twice is harmless', async (t) => {
+  const session = await open()
+  await session.close()
+  await session.close()
+  await t.throwsAsync(session.forward({ images }), { message: /The session is closed/ })
+  await t.throwsAsync(session.parameters(), { message: /The session is closed/ })
+})
+
+test('a session: wrong arguments are named', async (t) => {
+  const session = await open()
+  const reject = (promise: Promise<unknown>, pattern: RegExp) => t.throwsAsync(promise, { message: pattern })
+  const step = { images, targets, learningRate: 0.1 }
+  await reject(
+    session.step({ ...step, images: { data: images.data, shape: [4, 16, 16, 3] } }),
+    /\[batch, height, width, 1\] for the shape of images/,
+  )
+  await reject(
+    session.step({ ...step, images: { data: images.data.slice(1), shape: images.shape } }),
+    /length 1024 for the data of images but received Uint8Array of length 1023/,
+  )
+  await reject(session.step({ ...step, targets: Int32Array.of(0, 1, 2) }), /Int32Array of length 4/)
+  await reject(session.step({ ...step, targets: Int32Array.of(0, 1, 2, 4) }), /class indices from 0 to 3/)
+  await reject(session.step({ ...step, layers: [2, 1] }), /ascending block indices/)
+  await reject(session.step({ ...step, layers: [3] }), /ascending block indices/)
+  await reject(session.step({ ...step, resolution: 20 }), /a multiple of 8 pixels/)
+  await reject(session.step({ ...step, microBatch: 3 }), /an even divisor of the batch 4/)
+  await reject(session.step({ ...step, learningRate: Number.NaN }), /a non-negative number for learningRate/)
+  await reject(session.step({ ...step, stochasticDepth: 1 }), /from 0 to below 1 for stochasticDepth/)
+  await reject(session.forward({ images, weights: 'ema2' }), /one of 2 averages/)
+  await reject(session.grow([{ source: 3, added: false }]), /sources among blocks 0 to 2/)
+  await session.step(step)
+  await session.close()
 })

@@ -1,13 +1,13 @@
 /** Training through a set of which a few files are broken: it ends, and names them; with too many it stops. */
-import assert from 'node:assert/strict'
 import { truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { before, test } from 'node:test'
+import test from 'ava'
 import sharp from 'sharp'
 import { type Config, resolveConfig } from '../../lib/recipe/config.js'
 import type { TrainingEvent } from '../../lib/report/events.js'
 import { train } from '../../lib/training/trainer.js'
 import { noise, temporaryFolder, writeTree } from '../data/images.js'
+import { checkError } from '../error.js'
 
 const classes = ['red', 'blue']
 const perClass = 200
@@ -62,46 +62,47 @@ const notices = (events: readonly TrainingEvent[]) =>
 
 const data = await temporaryFolder()
 const file = (name: string) => join(data, 'train', name)
-before(() => makePictures(data))
+test.before(() => makePictures(data))
 
-test('with 0.5 % broken an epoch ends, and each broken image is named once', async () => {
+test('with 0.5 % broken an epoch ends, and each broken image is named once', async (t) => {
   await truncate(file('red/17.jpg'), 400)
   await writeFile(file('blue/3.jpg'), '')
   const { events, error } = await run(data)
-  assert.equal(error, undefined)
+  t.is(error, undefined)
   const end = events.find((event) => event.type === 'end')
-  assert.ok(end?.type === 'end' && end.summary.top1! >= 0.5)
+  t.true(end?.type === 'end' && end.summary.top1! >= 0.5)
   const steps = events.filter((event) => event.type === 'step')
-  assert.equal(steps.length, (classes.length * perClass) / 16)
-  assert.ok(steps.every((event) => event.type === 'step' && Number.isFinite(event.loss)))
+  t.is(steps.length, (classes.length * perClass) / 16)
+  t.true(steps.every((event) => event.type === 'step' && Number.isFinite(event.loss)))
   const broken = notices(events).filter((message) => message.startsWith('Cannot read the image'))
   const wanted = [
     `Cannot read the image ${file('blue/3.jpg')}: it has zero bytes; another image stands in for it`,
     `Cannot read the image ${file('red/17.jpg')}: `,
   ]
-  assert.deepEqual(
+  t.deepEqual(
     broken.sort().map((message, i) => message.slice(0, wanted[i]!.length)),
     wanted,
   )
 })
 
-test('with 2 % broken it stops with an error that lists them', async () => {
+test('with 2 % broken it stops with an error that lists them', async (t) => {
   const names = Array.from({ length: 8 }, (_, index) => file(`${classes[index % 2]}/${20 * index + 5}.jpg`))
   for (const [index, name] of names.entries()) {
     if (index < 4) await truncate(name, 400)
     else await writeFile(name, '')
   }
   const { events, error } = await run(data)
-  assert.ok(error instanceof Error && 'code' in error && 'hint' in error)
-  assert.equal(error.code, 'DATA')
-  assert.match(String(error.hint), /replace or remove them; at most 1% may be broken/)
-  const listed = error.message.match(/^(\d+) of 400 images are broken: (.*)$/)
-  assert.ok(listed, error.message)
+  const { message } = checkError(t, error as Error, {
+    code: 'DATA',
+    hint: /replace or remove them; at most 1% may be broken/,
+  })
+  const listed = message.match(/^(\d+) of 400 images are broken: (.*)$/)
+  if (listed === null) return t.fail(message)
   const count = Number(listed[1]) // of batches prepared side by side, a later one may have met the fifth
-  assert.ok(count >= 5 && count <= 8, `stops soon after the fifth: ${count}`)
+  t.true(count >= 5 && count <= 8, `stops soon after the fifth: ${count}`)
   const known = [...names, file('red/17.jpg'), file('blue/3.jpg')]
   const found = listed[2]!.split('; ').map((entry) => entry.slice(0, entry.indexOf(': ')))
-  assert.equal(found.length, count)
-  for (const name of found) assert.ok(known.includes(name), name)
-  assert.equal(events.at(-1)?.type === 'end', false)
+  t.is(found.length, count)
+  for (const name of found) t.true(known.includes(name), name)
+  t.is(events.at(-1)?.type === 'end', false)
 })

@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import type { Dataset, Split } from '../../lib/data/source/dataset.js'
 import { createModel } from '../../lib/models/registry.js'
 import type { Device } from '../../lib/native.js'
@@ -13,36 +12,36 @@ const split = (uniform: { width: number; height: number } | undefined): Split =>
 })
 const photos = split(undefined)
 
-test('photos are cut and small squares shifted, unless the recipe says otherwise', () => {
+test('photos are cut and small squares shifted, unless the recipe says otherwise', (t) => {
   const model = createModel('deit_tiny_patch16_224')
   const cropOf = (images: Split, given = {}) => augmentationOf(config(given), images, model).crop
-  assert.equal(cropOf(photos), 'resized')
-  assert.equal(cropOf(split({ width: 500, height: 375 })), 'resized')
-  assert.equal(cropOf(split({ width: 32, height: 24 })), 'resized')
-  assert.equal(cropOf(split({ width: 64, height: 64 })), 'pad')
-  assert.equal(cropOf(photos, { augmentation: { crop: 'pad' } }), 'pad')
-  assert.equal(evaluationOf(config(), photos).fraction, 0.875)
-  assert.equal(evaluationOf(config(), split({ width: 28, height: 28 })).fraction, 1)
-  assert.equal(evaluationOf(config({ evaluation: { crop: 0.96 } }), photos).fraction, 0.96)
+  t.is(cropOf(photos), 'resized')
+  t.is(cropOf(split({ width: 500, height: 375 })), 'resized')
+  t.is(cropOf(split({ width: 32, height: 24 })), 'resized')
+  t.is(cropOf(split({ width: 64, height: 64 })), 'pad')
+  t.is(cropOf(photos, { augmentation: { crop: 'pad' } }), 'pad')
+  t.is(evaluationOf(config(), photos).fraction, 0.875)
+  t.is(evaluationOf(config(), split({ width: 28, height: 28 })).fraction, 1)
+  t.is(evaluationOf(config({ evaluation: { crop: 0.96 } }), photos).fraction, 0.96)
 })
 
-test('what moves out of an image leaves the mean of the data', () => {
-  assert.deepEqual(augmentationOf(config(), photos, createModel('deit_tiny_patch16_224')).fill, [124, 116, 104])
-  assert.deepEqual(augmentationOf(config(), photos, createModel('vit_fashion')).fill, [73, 73, 73])
+test('what moves out of an image leaves the mean of the data', (t) => {
+  t.deepEqual(augmentationOf(config(), photos, createModel('deit_tiny_patch16_224')).fill, [124, 116, 104])
+  t.deepEqual(augmentationOf(config(), photos, createModel('vit_fashion')).fill, [73, 73, 73])
 })
 
-test('a loader that holds up training is told, with what would help', () => {
+test('a loader that holds up training is told, with what would help', (t) => {
   const photosOnDisk = { waitShare: 0.3, decodedPerSecond: 210, transformedPerSecond: 900 }
-  assert.equal(bottleneck({ ...photosOnDisk, waitShare: 0.04 }, 4, 16), undefined)
+  t.is(bottleneck({ ...photosOnDisk, waitShare: 0.04 }, 4, 16), undefined)
   const hint = bottleneck(photosOnDisk, 4, 16)!
-  assert.match(hint, /^30\.00 % .*one of 4 workers decodes 210 images a second and augments 900/)
-  assert.match(hint, /raise workers from 4 towards the 16 cores, or pack the data once \(autoprog pack\)/)
-  assert.doesNotMatch(hint, /augment less/)
+  t.regex(hint, /^30\.00 % .*one of 4 workers decodes 210 images a second and augments 900/)
+  t.regex(hint, /raise workers from 4 towards the 16 cores, or pack the data once \(autoprog pack\)/)
+  t.notRegex(hint, /augment less/)
   const inMemory = { waitShare: 0.1, decodedPerSecond: null, transformedPerSecond: 500 }
-  assert.match(bottleneck(inMemory, 4, 2)!, /To go faster: augment less \(augmentation\.randAugment\)$/)
+  t.regex(bottleneck(inMemory, 4, 2)!, /To go faster: augment less \(augmentation\.randAugment\)$/)
 })
 
-test('a model is chosen by the images and the device, and a batch that few images fill', () => {
+test('a model is chosen by the images and the device, and a batch that few images fill', (t) => {
   const dataset = (uniform: { width: number; height: number } | undefined, length: number): Dataset => {
     const half = { ...split(uniform), length }
     return {
@@ -54,18 +53,18 @@ test('a model is chosen by the images and the device, and a batch that few image
   }
   const on = (kind: 'cpu' | 'cuda') => ({ kind }) as Device
   const auto = config({ model: 'auto', batch: 64 })
-  assert.deepEqual(settle(config(), dataset(undefined, 9), on('cpu')), { config: config(), notices: [] })
+  t.deepEqual(settle(config(), dataset(undefined, 9), on('cpu')), { config: config(), notices: [] })
   const small = settle(auto, dataset({ width: 28, height: 28 }, 5000), on('cpu'))
-  assert.deepEqual(small.notices, ['chose a vision transformer of 6 layers, 56 px for images of 28 x 28'])
-  assert.equal(small.config.batch, 64)
+  t.deepEqual(small.notices, ['chose a vision transformer of 6 layers, 56 px for images of 28 x 28'])
+  t.is(small.config.batch, 64)
   const photosOnCpu = settle(auto, dataset(undefined, 100), on('cpu'))
-  assert.deepEqual(photosOnCpu.notices, [
+  t.deepEqual(photosOnCpu.notices, [
     'chose a vision transformer of 8 layers, 96 px for photos on a processor, and a batch of 12 for 100 images',
   ])
-  assert.equal(photosOnCpu.config.batch, 12)
-  assert.equal(settle(auto, dataset(undefined, 1e6), on('cuda')).config.model, 'deit_small_patch16_224')
+  t.is(photosOnCpu.config.batch, 12)
+  t.is(settle(auto, dataset(undefined, 1e6), on('cuda')).config.model, 'deit_small_patch16_224')
   for (const side of [4, 12, 20, 28, 32, 48, 64]) {
     const { model } = settle(auto, dataset({ width: side, height: side }, 100), on('cpu')).config
-    assert.doesNotThrow(() => createModel(model, { classes: 2, channels: 3 }), `${side}`)
+    t.notThrows(() => createModel(model, { classes: 2, channels: 3 }), `${side}`)
   }
 })

@@ -1,7 +1,6 @@
 /** Token labelling end to end: maps made by a small transformer, and a VOLO trained on them. */
-import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { before, describe, test } from 'node:test'
+import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { openLabelMaps } from '../../lib/data/labels/token-labels.js'
 import type { ConfigInput } from '../../lib/recipe/config.js'
@@ -42,7 +41,7 @@ const lossesOf = (events: readonly TrainingEvent[]) =>
 const noticesOf = (events: readonly TrainingEvent[]) =>
   events.flatMap((event) => (event.type === 'notice' ? [event.message] : []))
 
-before(async () => {
+test.before(async () => {
   const size = () => ({ width: 40, height: 36 })
   await writeTree(data, {
     ...(await classPictures('train/', ['cat', 'dog', 'owl'], 8, size)),
@@ -53,63 +52,61 @@ before(async () => {
   await annotate(join(folder, 'teacher'), data, maps)
 })
 
-describe('token labelling', () => {
-  test('trains on maps, on class labels where there are none, and says so', async () => {
-    const plain = await collect(train(recipe()))
-    const labelled = await collect(train(recipe({ tokenLabels: { maps } })))
-    const classes = await collect(train(recipe({ tokenLabels: {} })))
-    const unmixed = await collect(train(recipe({ tokenLabels: { maps, mixToken: false } })))
-    const note = "no label maps: tokens are labelled by their image's class"
-    assert.deepEqual(
-      [plain, labelled, classes].map((events) => noticesOf(events).includes(note)),
-      [false, false, true],
-    )
-    const all = [plain, labelled, classes, unmixed].map(lossesOf)
-    for (const losses of all) assert.ok(losses.length === 6 && losses.every(Number.isFinite))
-    assert.equal(new Set(all.map(([first]) => first)).size, 4, 'each has a loss of its own')
-    // ln 3 once, and half of it for the tokens.
-    assert.ok(all[0]![0]! < 1.4 && all[1]![0]! > 1.4, `${all[0]![0]} ${all[1]![0]}`)
-    assert.deepEqual(lossesOf(await collect(train(recipe({ tokenLabels: { maps } })))), all[1], 'the same again')
-  })
+test('token labelling: trains on maps, on class labels where there are none, and says so', async (t) => {
+  const plain = await collect(train(recipe()))
+  const labelled = await collect(train(recipe({ tokenLabels: { maps } })))
+  const classes = await collect(train(recipe({ tokenLabels: {} })))
+  const unmixed = await collect(train(recipe({ tokenLabels: { maps, mixToken: false } })))
+  const note = "no label maps: tokens are labelled by their image's class"
+  t.deepEqual(
+    [plain, labelled, classes].map((events) => noticesOf(events).includes(note)),
+    [false, false, true],
+  )
+  const all = [plain, labelled, classes, unmixed].map(lossesOf)
+  for (const losses of all) t.true(losses.length === 6 && losses.every(Number.isFinite))
+  t.is(new Set(all.map(([first]) => first)).size, 4, 'each has a loss of its own')
+  // ln 3 once, and half of it for the tokens.
+  t.true(all[0]![0]! < 1.4 && all[1]![0]! > 1.4, `${all[0]![0]} ${all[1]![0]}`)
+  t.deepEqual(lossesOf(await collect(train(recipe({ tokenLabels: { maps } })))), all[1], 'the same again')
+})
 
-  test('scores the candidates of a search with them, and goes on after a resume as if nothing had been', async () => {
-    const config = recipe({
-      schedule: { kind: 'autoprog', stages: 2, ratio: 0.5, operator: 'interpolation' },
-      tokenLabels: { maps },
-      epochs: 4,
-    })
-    const whole = await collect(train(config))
-    assert.ok(whole.some(({ type }) => type === 'search'))
-    const out = join(folder, 'resumed')
-    const controller = new AbortController()
-    const begun = async () => {
-      for await (const event of train(config, { out, signal: controller.signal }))
-        if (event.type === 'step' && event.step === 7) controller.abort()
-    }
-    await assert.rejects(begun())
-    const rest = await collect(train(config, { out, resume: true }))
-    assert.deepEqual(lossesOf(rest), lossesOf(whole).slice(-lossesOf(rest).length))
+test('token labelling: scores the candidates of a search with them, and goes on after a resume as if nothing had been', async (t) => {
+  const config = recipe({
+    schedule: { kind: 'autoprog', stages: 2, ratio: 0.5, operator: 'interpolation' },
+    tokenLabels: { maps },
+    epochs: 4,
   })
+  const whole = await collect(train(config))
+  t.true(whole.some(({ type }) => type === 'search'))
+  const out = join(folder, 'resumed')
+  const controller = new AbortController()
+  const begun = async () => {
+    for await (const event of train(config, { out, signal: controller.signal }))
+      if (event.type === 'step' && event.step === 7) controller.abort()
+  }
+  await t.throwsAsync(begun())
+  const rest = await collect(train(config, { out, resume: true }))
+  t.deepEqual(lossesOf(rest), lossesOf(whole).slice(-lossesOf(rest).length))
+})
 
-  test('a VOLO annotates too', async () => {
-    const out = join(folder, 'student')
-    await collect(train(recipe({ tokenLabels: { maps }, epochs: 1 }), { out }))
-    const file = join(folder, 'again.safetensors')
-    const { grid, images } = await annotate(out, data, file, { resolution: 64, weights: 'ema0', top: 2 })
-    assert.deepEqual([grid, images], [8, 24])
-    const dataset = await loadDataset(data)
-    const again = await openLabelMaps(file, { split: dataset.train, classes: dataset.classes })
-    assert.deepEqual([again.shape, again.found], [[2, 8, 8], 24])
-    await again.close()
-    await dataset.close()
+test('token labelling: a VOLO annotates too', async (t) => {
+  const out = join(folder, 'student')
+  await collect(train(recipe({ tokenLabels: { maps }, epochs: 1 }), { out }))
+  const file = join(folder, 'again.safetensors')
+  const { grid, images } = await annotate(out, data, file, { resolution: 64, weights: 'ema0', top: 2 })
+  t.deepEqual([grid, images], [8, 24])
+  const dataset = await loadDataset(data)
+  const again = await openLabelMaps(file, { split: dataset.train, classes: dataset.classes })
+  t.deepEqual([again.shape, again.found], [[2, 8, 8], 24])
+  await again.close()
+  await dataset.close()
+})
+
+test('token labelling: maps that do not fit end the run before its first step', async (t) => {
+  await t.throwsAsync(collect(train(recipe({ tokenLabels: { maps: join(folder, 'nowhere') } }))), {
+    ...{ code: 'DATA', message: /There are no label maps at/ },
   })
-
-  test('maps that do not fit end the run before its first step', async () => {
-    await assert.rejects(collect(train(recipe({ tokenLabels: { maps: join(folder, 'nowhere') } }))), {
-      ...{ code: 'DATA', message: /There are no label maps at/ },
-    })
-    await assert.rejects(collect(train(recipe({ data: 'mnist', tokenLabels: { maps } }))), {
-      ...{ code: 'DATA', message: /label maps .* of 3 classes, and the dataset has 10/ },
-    })
+  await t.throwsAsync(collect(train(recipe({ data: 'mnist', tokenLabels: { maps } }))), {
+    ...{ code: 'DATA', message: /label maps .* of 3 classes, and the dataset has 10/ },
   })
 })

@@ -1,11 +1,11 @@
-import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import sharp from 'sharp'
 import { readTensors } from '../../lib/models/weights.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
@@ -15,6 +15,7 @@ import type { EpochEvent, SearchEvent, StepEvent, Summary, TrainingEvent } from 
 import { readEvents, readSummary } from '../../lib/report/run-folder.js'
 import { evaluate } from '../../lib/training/evaluate.js'
 import { train } from '../../lib/training/trainer.js'
+import { checkAbort } from '../error.js'
 
 let folder: string
 let data: string
@@ -81,9 +82,9 @@ const ofType = <T extends TrainingEvent['type']>(events: readonly TrainingEvent[
   events.filter((event): event is Extract<TrainingEvent, { type: T }> => event.type === type)
 
 /** Everything of a checkpoint that must not depend on interruptions: all tensors, and the trainer's state but its times. */
-async function fingerprint(run: string): Promise<string> {
+async function fingerprint(t: ExecutionContext, run: string): Promise<string> {
   const files = await readdir(join(run, 'checkpoints'))
-  assert.equal(files.length, 1, 'one checkpoint is kept')
+  t.is(files.length, 1, 'one checkpoint is kept')
   const { tensors } = await readTensors(join(run, 'checkpoints', files[0]!))
   const hash = createHash('sha256')
   for (const [name, { values }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -91,260 +92,248 @@ async function fingerprint(run: string): Promise<string> {
   return hash.digest('hex')
 }
 
-before(async () => {
+test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'autoprog-train-'))
   data = join(folder, 'pictures')
   await makePictures(data)
 })
-after(() => rm(folder, { recursive: true, force: true }))
+test.after.always(() => rm(folder, { recursive: true, force: true }))
 
-describe('training', () => {
-  const events: TrainingEvent[] = []
-  const arrivals: number[] = []
-  const evaluated: string[] = []
-  const compared: string[] = []
-  let summary: Summary
+const events: TrainingEvent[] = []
+const arrivals: number[] = []
+const evaluated: string[] = []
+const compared: string[] = []
+let summary: Summary
 
-  test('a run with AutoProg learns, and tells what it did', async () => {
-    const out = join(folder, 'whole')
-    const onEvaluating = (done: number, total: number) => evaluated.push(`${done}/${total}`)
-    const onComparing = (done: number, total: number) => compared.push(`${done}/${total}`)
-    for await (const event of train(recipe(), { out, onEvaluating, onComparing })) {
-      events.push(event)
-      arrivals.push(performance.now())
-    }
-    summary = ofType(events, 'end')[0]!.summary
-    assert.ok(summary.top1! >= 0.9, `top-1 ${summary.top1}`)
-    assert.deepEqual(readEvents(out), events)
-    assert.deepEqual(readSummary(out), summary)
-    assert.deepEqual(
-      ofType(events, 'step').map(({ step }) => step),
-      Array.from({ length: 108 }, (_, step) => step),
+test('training: a run with AutoProg learns, and tells what it did', async (t) => {
+  const out = join(folder, 'whole')
+  const onEvaluating = (done: number, total: number) => evaluated.push(`${done}/${total}`)
+  const onComparing = (done: number, total: number) => compared.push(`${done}/${total}`)
+  for await (const event of train(recipe(), { out, onEvaluating, onComparing })) {
+    events.push(event)
+    arrivals.push(performance.now())
+  }
+  summary = ofType(events, 'end')[0]!.summary
+  t.true(summary.top1! >= 0.9, `top-1 ${summary.top1}`)
+  t.deepEqual(readEvents(out), events)
+  t.deepEqual(readSummary(out), summary)
+  t.deepEqual(
+    ofType(events, 'step').map(({ step }) => step),
+    Array.from({ length: 108 }, (_, step) => step),
+  )
+  t.is(ofType(events, 'epoch').length, 12)
+  t.is(ofType(events, 'search').length, 2)
+  t.deepEqual(
+    ofType(events, 'stage').map(({ stage, phase }) => [stage, phase]),
+    [
+      [1, 'search'],
+      [1, 'train'],
+      [2, 'search'],
+      [2, 'train'],
+      [3, 'train'],
+    ],
+  )
+})
+
+test('training: the summary adds up to the events', (t) => {
+  const steps = ofType(events, 'step')
+  const searches: SearchEvent[] = ofType(events, 'search')
+  t.is(summary.steps, steps.length)
+  t.deepEqual(
+    summary.stages.map(({ steps: count }) => count),
+    [36, 36, 36],
+  )
+  t.deepEqual(
+    summary.stages.map(({ searchSteps }) => searchSteps),
+    [9, 9, 0],
+  )
+  for (const [index, { candidates, chosen }] of searches.entries()) {
+    t.is(summary.stages[index]!.depth, candidates[chosen]!.depth)
+    t.is(candidates[chosen]!.score, Math.min(...candidates.map(({ score }) => score)))
+  }
+  const trained: StepEvent[] = steps.filter(({ phase, stage }) => phase === 'train' && stage === 1)
+  t.true(
+    trained.every(
+      ({ depth, resolution }) => depth === summary.stages[0]!.depth && resolution === summary.stages[0]!.resolution,
+    ),
+  )
+  t.true(summary.speedupTheoretical > 1)
+  t.true(Math.abs(summary.seconds - summary.stages.reduce((sum, { seconds }) => sum + seconds, 0)) < 1e-9)
+  t.true(summary.seconds >= steps.reduce((sum, { seconds }) => sum + seconds, 0))
+  t.true(summary.totalSeconds >= (arrivals.at(-2)! - arrivals[0]!) / 1000)
+  const last: EpochEvent = ofType(events, 'epoch').at(-1)!
+  t.is(last.emas.length, 2)
+  t.is(summary.top1, last.top1)
+  t.is(summary.top1Ema, Math.max(...last.emas.map(({ top1 }) => top1)))
+})
+
+test('training: evaluations say how far they have come', (t) => {
+  t.deepEqual(evaluated, Array(12).fill('48/48'))
+  // Each search compares its candidates five times, on two batches of 16 images each.
+  const rounds = ofType(events, 'search').flatMap(({ candidates }) => Array<number>(5).fill(2 * 16 * candidates.length))
+  const counts = rounds.flatMap((total) => Array.from({ length: total / 16 }, (_, i) => `${16 * (i + 1)}/${total}`))
+  t.deepEqual(compared, counts)
+})
+
+test('training: a finished run can be evaluated again, also at another resolution', async (t) => {
+  const result = await evaluate(join(folder, 'whole'))
+  t.is(result.top1, summary.top1!)
+  t.is(result.images, 48)
+  t.true((await evaluate(join(folder, 'whole'), { resolution: 12 })).top1 > 1 / 3)
+  await t.throwsAsync(evaluate(join(folder, 'whole'), { resolution: 10 }), { message: /a multiple of 4 pixels/ })
+})
+
+test('training: with everything that DeiT regularises by, adapted to the stages, it runs, learns and resumes to the same end', async (t) => {
+  const config = recipe({
+    epochs: 6,
+    augmentation: { crop: 'resized', scale: [0.5, 1], flip: false, randAugment: { magnitude: 5 }, repeats: 2 },
+    regularization: { mixup: 0.8, cutmix: 1, erasing: 0.25, stochasticDepth: 0.1, adaptive: 'd1' },
+  })
+  const whole = await collect(train(config, { out: join(folder, 'regularised') }))
+  const losses = ofType(whole, 'step').map(({ loss }) => loss)
+  t.is(losses.length, 54)
+  const { transformedPerSecond, decodedPerSecond, waitShare } = ofType(whole, 'end')[0]!.summary
+  t.true(transformedPerSecond! > 0 && waitShare < 1)
+  t.is(decodedPerSecond, null, 'all lie decoded in memory')
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value / values.length, 0)
+  t.true(mean(losses.slice(-18)) < mean(losses.slice(0, 18)))
+  const out = join(folder, 'regularised-resumed')
+  const controller = new AbortController()
+  await checkAbort(t, async () => {
+    for await (const event of train(config, { out, signal: controller.signal }))
+      if (event.type === 'step' && event.step === 30) controller.abort()
+  })
+  const resumed = await collect(train({ ...config, workers: 1 }, { out, resume: true }))
+  t.deepEqual(
+    ofType(resumed, 'step').map(({ step, loss }) => [step, loss]),
+    losses.map((loss, step) => [step, loss]).slice(31),
+  )
+})
+
+for (const schedule of ['original', 'prog', 'progstack', 'supernet'] as const)
+  test(`training: the ${schedule} schedule runs to its end`, async (t) => {
+    const kind = {
+      kind: schedule,
+      stages: 2,
+      ratio: 0.5,
+      operator: schedule === 'prog' ? 'mogrow' : 'interpolation',
+    } as const
+    const run = await collect(
+      train(recipe({ epochs: 8, schedule: kind, search: { time: 'flops', epochs: 'auto', batches: 1 } })),
     )
-    assert.equal(ofType(events, 'epoch').length, 12)
-    assert.equal(ofType(events, 'search').length, 2)
-    assert.deepEqual(
-      ofType(events, 'stage').map(({ stage, phase }) => [stage, phase]),
-      [
-        [1, 'search'],
-        [1, 'train'],
-        [2, 'search'],
-        [2, 'train'],
-        [3, 'train'],
-      ],
-    )
+    const end = ofType(run, 'end')[0]!.summary
+    t.is(end.steps, 72)
+    t.true(end.top1! > 0.5, `top-1 ${end.top1}`)
+    if (schedule === 'original') t.is(end.speedupTheoretical, 1)
+    else t.true(end.speedupTheoretical > 1)
   })
 
-  test('the summary adds up to the events', () => {
-    const steps = ofType(events, 'step')
-    const searches: SearchEvent[] = ofType(events, 'search')
-    assert.equal(summary.steps, steps.length)
-    assert.deepEqual(
-      summary.stages.map(({ steps: count }) => count),
-      [36, 36, 36],
-    )
-    assert.deepEqual(
-      summary.stages.map(({ searchSteps }) => searchSteps),
-      [9, 9, 0],
-    )
-    for (const [index, { candidates, chosen }] of searches.entries()) {
-      assert.equal(summary.stages[index]!.depth, candidates[chosen]!.depth)
-      assert.equal(candidates[chosen]!.score, Math.min(...candidates.map(({ score }) => score)))
-    }
-    const trained: StepEvent[] = steps.filter(({ phase, stage }) => phase === 'train' && stage === 1)
-    assert.ok(
-      trained.every(
-        ({ depth, resolution }) => depth === summary.stages[0]!.depth && resolution === summary.stages[0]!.resolution,
-      ),
-    )
-    assert.ok(summary.speedupTheoretical > 1)
-    assert.ok(Math.abs(summary.seconds - summary.stages.reduce((sum, { seconds }) => sum + seconds, 0)) < 1e-9)
-    assert.ok(summary.seconds >= steps.reduce((sum, { seconds }) => sum + seconds, 0))
-    assert.ok(summary.totalSeconds >= (arrivals.at(-2)! - arrivals[0]!) / 1000)
-    const last: EpochEvent = ofType(events, 'epoch').at(-1)!
-    assert.equal(last.emas.length, 2)
-    assert.equal(summary.top1, last.top1)
-    assert.equal(summary.top1Ema, Math.max(...last.emas.map(({ top1 }) => top1)))
+test('training: stopped by a signal in a search and resumed, it ends with the same bits', async (t) => {
+  const out = join(folder, 'stopped')
+  const controller = new AbortController()
+  await checkAbort(t, async () => {
+    for await (const event of train(recipe(), { out, signal: controller.signal }))
+      if (event.type === 'step' && event.step === 4) controller.abort()
   })
+  t.is(ofType(readEvents(out), 'checkpoint').at(-1)!.step, 5)
+  const rest = await collect(train(recipe(), { out, resume: true }))
+  t.is(ofType(rest, 'start')[0]!.resumedFrom, 5)
+  t.is(await fingerprint(t, out), await fingerprint(t, join(folder, 'whole')))
+  t.deepEqual(
+    ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
+    ofType(events, 'step').map(({ step, loss }) => [step, loss]),
+  )
+})
 
-  test('evaluations say how far they have come', () => {
-    assert.deepEqual(evaluated, Array(12).fill('48/48'))
-    // Each search compares its candidates five times, on two batches of 16 images each.
-    const rounds = ofType(events, 'search').flatMap(({ candidates }) =>
-      Array<number>(5).fill(2 * 16 * candidates.length),
-    )
-    const counts = rounds.flatMap((total) => Array.from({ length: total / 16 }, (_, i) => `${16 * (i + 1)}/${total}`))
-    assert.deepEqual(compared, counts)
+test('training: stopped while an epoch is evaluated, it evaluates that epoch after the resume', async (t) => {
+  const out = join(folder, 'evaluating')
+  const controller = new AbortController()
+  await checkAbort(t, async () => {
+    for await (const event of train(recipe(), { out, signal: controller.signal }))
+      if (event.type === 'step' && event.step === 107) controller.abort()
   })
+  await collect(train(recipe(), { out, resume: true }))
+  t.deepEqual(
+    ofType(readEvents(out), 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
+    ofType(events, 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
+  )
+  // Ended already: resuming once more only says so again.
+  const again = await collect(train(recipe(), { out, resume: true }))
+  t.is(ofType(again, 'step').length, 0)
+  t.is(ofType(again, 'end')[0]!.summary.top1, summary.top1)
+})
 
-  test('a finished run can be evaluated again, also at another resolution', async () => {
-    const result = await evaluate(join(folder, 'whole'))
-    assert.equal(result.top1, summary.top1)
-    assert.equal(result.images, 48)
-    assert.ok((await evaluate(join(folder, 'whole'), { resolution: 12 })).top1 > 1 / 3)
-    await assert.rejects(evaluate(join(folder, 'whole'), { resolution: 10 }), /a multiple of 4 pixels/)
-  })
+test('training: killed at random moments ten times and resumed, it ends with the same bits', async (t) => {
+  t.timeout(300_000)
 
-  test('with everything that DeiT regularises by, adapted to the stages, it runs, learns and resumes to the same end', async () => {
-    const config = recipe({
-      epochs: 6,
-      augmentation: { crop: 'resized', scale: [0.5, 1], flip: false, randAugment: { magnitude: 5 }, repeats: 2 },
-      regularization: { mixup: 0.8, cutmix: 1, erasing: 0.25, stochasticDepth: 0.1, adaptive: 'd1' },
-    })
-    const whole = await collect(train(config, { out: join(folder, 'regularised') }))
-    const losses = ofType(whole, 'step').map(({ loss }) => loss)
-    assert.equal(losses.length, 54)
-    const { transformedPerSecond, decodedPerSecond, waitShare } = ofType(whole, 'end')[0]!.summary
-    assert.ok(transformedPerSecond! > 0 && waitShare < 1)
-    assert.equal(decodedPerSecond, null, 'all lie decoded in memory')
-    const mean = (values: number[]) => values.reduce((sum, value) => sum + value / values.length, 0)
-    assert.ok(mean(losses.slice(-18)) < mean(losses.slice(0, 18)))
-    const out = join(folder, 'regularised-resumed')
-    const controller = new AbortController()
-    await assert.rejects(async () => {
-      for await (const event of train(config, { out, signal: controller.signal }))
-        if (event.type === 'step' && event.step === 30) controller.abort()
-    })
-    const resumed = await collect(train({ ...config, workers: 1 }, { out, resume: true }))
-    assert.deepEqual(
-      ofType(resumed, 'step').map(({ step, loss }) => [step, loss]),
-      losses.map((loss, step) => [step, loss]).slice(31),
-    )
-  })
-
-  for (const schedule of ['original', 'prog', 'progstack', 'supernet'] as const)
-    test(`the ${schedule} schedule runs to its end`, async () => {
-      const kind = {
-        kind: schedule,
-        stages: 2,
-        ratio: 0.5,
-        operator: schedule === 'prog' ? 'mogrow' : 'interpolation',
-      } as const
-      const run = await collect(
-        train(recipe({ epochs: 8, schedule: kind, search: { time: 'flops', epochs: 'auto', batches: 1 } })),
-      )
-      const end = ofType(run, 'end')[0]!.summary
-      assert.equal(end.steps, 72)
-      assert.ok(end.top1! > 0.5, `top-1 ${end.top1}`)
-      if (schedule === 'original') assert.equal(end.speedupTheoretical, 1)
-      else assert.ok(end.speedupTheoretical > 1)
-    })
-
-  test('stopped by a signal in a search and resumed, it ends with the same bits', async () => {
-    const out = join(folder, 'stopped')
-    const controller = new AbortController()
-    await assert.rejects(async () => {
-      for await (const event of train(recipe(), { out, signal: controller.signal }))
-        if (event.type === 'step' && event.step === 4) controller.abort()
-    }, /abort/i)
-    assert.equal(ofType(readEvents(out), 'checkpoint').at(-1)!.step, 5)
-    const rest = await collect(train(recipe(), { out, resume: true }))
-    assert.equal(ofType(rest, 'start')[0]!.resumedFrom, 5)
-    assert.equal(await fingerprint(out), await fingerprint(join(folder, 'whole')))
-    assert.deepEqual(
-      ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
-      ofType(events, 'step').map(({ step, loss }) => [step, loss]),
-    )
-  })
-
-  test('stopped while an epoch is evaluated, it evaluates that epoch after the resume', async () => {
-    const out = join(folder, 'evaluating')
-    const controller = new AbortController()
-    await assert.rejects(async () => {
-      for await (const event of train(recipe(), { out, signal: controller.signal }))
-        if (event.type === 'step' && event.step === 107) controller.abort()
-    }, /abort/i)
-    await collect(train(recipe(), { out, resume: true }))
-    assert.deepEqual(
-      ofType(readEvents(out), 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
-      ofType(events, 'epoch').map(({ epoch, top1 }) => [epoch, top1]),
-    )
-    // Ended already: resuming once more only says so again.
-    const again = await collect(train(recipe(), { out, resume: true }))
-    assert.equal(ofType(again, 'step').length, 0)
-    assert.equal(ofType(again, 'end')[0]!.summary.top1, summary.top1)
-  })
-
-  test('killed at random moments ten times and resumed, it ends with the same bits', { timeout: 300_000 }, async () => {
-    const out = join(folder, 'killed')
-    const script = join(folder, 'run.mts')
-    const trainer = fileURLToPath(new URL('../../lib/training/trainer.ts', import.meta.url))
-    await writeFile(
-      script,
-      `import { train } from ${JSON.stringify(trainer)}
+  const out = join(folder, 'killed')
+  const script = join(folder, 'run.mts')
+  const trainer = fileURLToPath(new URL('../../lib/training/trainer.ts', import.meta.url))
+  await writeFile(
+    script,
+    `import { train } from ${JSON.stringify(trainer)}
 import { hasCheckpoint } from ${JSON.stringify(trainer.replace('trainer.ts', 'checkpoint.ts'))}
 const config = ${JSON.stringify(recipe())}
 const out = ${JSON.stringify(out)}
 for await (const event of train(config, { out, resume: await hasCheckpoint(out) })) console.log(event.type)
 `,
-    )
-    const loader = fileURLToPath(import.meta.resolve('tsx'))
-    let kills = 0
-    for (let round = 0; kills < 10 || round < 11; round++) {
-      const child = spawn(process.execPath, ['--import', loader, script], { stdio: ['ignore', 'pipe', 'inherit'] })
-      // Killed after a random number of events, and a little later: between steps, in them, while a file is written.
-      const [events, delay] = draw(3, Purpose.order, round, 0)
-      const limit = kills < 10 ? 1 + (events! % 28) : Number.POSITIVE_INFINITY
-      let seen = 0
-      child.stdout.on('data', (chunk: Buffer) => {
-        seen += chunk.toString().split('\n').length - 1
-        if (seen >= limit) setTimeout(() => child.kill('SIGKILL'), delay! % 25)
-      })
-      const code = await new Promise<number | null>((resolve) => child.on('exit', (status) => resolve(status)))
-      if (code === null) kills++
-      else {
-        assert.equal(code, 0)
-        if (kills >= 10) break
-        await rm(out, { recursive: true, force: true }) // ended before it was killed: once more from the start
-      }
+  )
+  const loader = fileURLToPath(import.meta.resolve('tsx'))
+  let kills = 0
+  for (let round = 0; kills < 10 || round < 11; round++) {
+    const child = spawn(process.execPath, ['--import', loader, script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    // Killed after a random number of events, and a little later: between steps, in them, while a file is written.
+    const [events, delay] = draw(3, Purpose.order, round, 0)
+    const limit = kills < 10 ? 1 + (events! % 28) : Number.POSITIVE_INFINITY
+    let seen = 0
+    child.stdout.on('data', (chunk: Buffer) => {
+      seen += chunk.toString().split('\n').length - 1
+      if (seen >= limit) setTimeout(() => child.kill('SIGKILL'), delay! % 25)
+    })
+    const code = await new Promise<number | null>((resolve) => child.on('exit', (status) => resolve(status)))
+    if (code === null) kills++
+    else {
+      t.is(code, 0)
+      if (kills >= 10) break
+      await rm(out, { recursive: true, force: true }) // ended before it was killed: once more from the start
     }
-    assert.equal(kills, 10)
-    assert.equal(await fingerprint(out), await fingerprint(join(folder, 'whole')))
-    assert.deepEqual(
-      ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
-      ofType(events, 'step').map(({ step, loss }) => [step, loss]),
-    )
-  })
+  }
+  t.is(kills, 10)
+  t.is(await fingerprint(t, out), await fingerprint(t, join(folder, 'whole')))
+  t.deepEqual(
+    ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
+    ofType(events, 'step').map(({ step, loss }) => [step, loss]),
+  )
+})
 
-  test('a loss that is no longer finite stops the run and names the last good checkpoint', async () => {
-    const out = join(folder, 'diverged')
-    const wild = recipe({
-      schedule: { kind: 'original' },
-      optimizer: { learningRate: 1e30 },
-      learningRate: { warmupEpochs: 2, warmupStart: 0 },
-    })
-    await assert.rejects(collect(train(wild, { out })), (error: Error & { code?: string }) => {
-      assert.equal(error.code, 'NUMERIC')
-      assert.match(error.message, /The loss of step \d+ is/)
-      return true
-    })
+test('training: a loss that is no longer finite stops the run and names the last good checkpoint', async (t) => {
+  const out = join(folder, 'diverged')
+  const wild = recipe({
+    schedule: { kind: 'original' },
+    optimizer: { learningRate: 1e30 },
+    learningRate: { warmupEpochs: 2, warmupStart: 0 },
   })
+  await t.throwsAsync(collect(train(wild, { out })), { code: 'NUMERIC', message: /The loss of step \d+ is/ })
+})
 
-  test('resuming refuses an empty folder, another recipe and a damaged checkpoint', async () => {
-    await assert.rejects(
-      collect(train(recipe(), { out: join(folder, 'nothing'), resume: true })),
-      /There is no checkpoint/,
-    )
-    await assert.rejects(
-      collect(train(recipe({ batch: 24 }), { out: join(folder, 'whole'), resume: true })),
-      /another recipe: batch was 16 and is 24/,
-    )
-    const [file] = await readdir(join(folder, 'whole', 'checkpoints'))
-    const path = join(folder, 'whole', 'checkpoints', file!)
-    const bytes = await readFile(path)
-    await writeFile(path, bytes.subarray(0, bytes.length - 100))
-    await assert.rejects(
-      collect(train(recipe(), { out: join(folder, 'whole'), resume: true })),
-      /not a valid safetensors file/,
-    )
-    await writeFile(path, bytes)
+test('training: resuming refuses an empty folder, another recipe and a damaged checkpoint', async (t) => {
+  await t.throwsAsync(collect(train(recipe(), { out: join(folder, 'nothing'), resume: true })), {
+    message: /There is no checkpoint/,
   })
+  await t.throwsAsync(collect(train(recipe({ batch: 24 }), { out: join(folder, 'whole'), resume: true })), {
+    message: /another recipe: batch was 16 and is 24/,
+  })
+  const [file] = await readdir(join(folder, 'whole', 'checkpoints'))
+  const path = join(folder, 'whole', 'checkpoints', file!)
+  const bytes = await readFile(path)
+  await writeFile(path, bytes.subarray(0, bytes.length - 100))
+  await t.throwsAsync(collect(train(recipe(), { out: join(folder, 'whole'), resume: true })), {
+    message: /not a valid safetensors file/,
+  })
+  await writeFile(path, bytes)
+})
 
-  test('an output folder that cannot be made is an error before anything is trained', async () => {
-    await writeFile(join(folder, 'file'), '')
-    await assert.rejects(
-      collect(train(recipe(), { out: join(folder, 'file', 'run') })),
-      (error: Error & { code?: string }) => error.code === 'CHECKPOINT',
-    )
-  })
+test('training: an output folder that cannot be made is an error before anything is trained', async (t) => {
+  await writeFile(join(folder, 'file'), '')
+  await t.throwsAsync(collect(train(recipe(), { out: join(folder, 'file', 'run') })), { code: 'CHECKPOINT' })
 })

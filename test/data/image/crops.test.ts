@@ -1,5 +1,4 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { centreCrop, erasedBox, randomResizedCrop } from '../../../lib/data/image/crops.js'
 import { drawsOf, Use } from '../../../lib/data/image/draws.js'
 import { goldenJson } from '../../golden.js'
@@ -31,16 +30,16 @@ const sizes = [
   [90, 40],
 ] as const // width, height
 
-test('evaluation crops lie where timm has them', () => {
+test('evaluation crops lie where timm has them', (t) => {
   for (const { image, evaluation } of golden.crops) {
     if (!evaluation) continue
     const { size, cropFraction, resized, top, left } = evaluation
     const crop = centreCrop(sizes[image]![0], sizes[image]![1], size, cropFraction)
-    assert.deepEqual([crop.height, crop.width, crop.top, crop.left], [...resized, top, left])
+    t.deepEqual([crop.height, crop.width, crop.top, crop.left], [...resized, top, left])
   }
 })
 
-test('random resized crops are distributed as timm draws them', () => {
+test('random resized crops are distributed as timm draws them', (t) => {
   const count = 40_000
   for (const [name, wanted] of Object.entries(golden.randomResizedCropStatistics.sizes)) {
     const [width, height] = name.split('x').map(Number) as [number, number]
@@ -63,17 +62,17 @@ test('random resized crops are distributed as timm draws them', () => {
       [mean(lefts!), wanted.leftMean],
       [mean(tops!), wanted.topMean],
     ] as const)
-      assert.ok(Math.abs(value - expected) < 0.01, `${name}: ${value} instead of ${expected}`)
+      t.true(Math.abs(value - expected) < 0.01, `${name}: ${value} instead of ${expected}`)
   }
 })
 
-test('boxes to erase lie within the image, as often as asked', () => {
+test('boxes to erase lie within the image, as often as asked', (t) => {
   let erased = 0
   for (let sample = 0; sample < 4000; sample++) {
     const box = erasedBox(32, 0.25, drawsOf({ seed: 2, epoch: 1, sample }, Use.erase))
     if (!box) continue
     erased++
-    assert.ok(box.top >= 0 && box.left >= 0 && box.top + box.height <= 32 && box.left + box.width <= 32)
+    t.true(box.top >= 0 && box.left >= 0 && box.top + box.height <= 32 && box.left + box.width <= 32)
   }
-  assert.ok(Math.abs(erased / 4000 - 0.25) < 0.035, `${erased}`) // five standard deviations
+  t.true(Math.abs(erased / 4000 - 0.25) < 0.035, `${erased}`) // five standard deviations
 })

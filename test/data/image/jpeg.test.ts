@@ -1,12 +1,13 @@
-import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import test from 'ava'
 import sharp from 'sharp'
 import { decodeImage } from '../../../lib/data/image/decode.js'
 import { jpegSize } from '../../../lib/data/image/jpeg.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from '../../../lib/data/image/operations.js'
 import { evaluationPlan, trainingPlan } from '../../../lib/data/image/transform.js'
+import { same } from '../../same.js'
+import { unless } from '../../unless.js'
 import { deit, noise, temporaryFolder } from '../images.js'
 
 /** A picture with structure at every scale, since noise of single pixels is what JPEG keeps least. */
@@ -46,32 +47,26 @@ async function partly(bytes: Uint8Array, plan: readonly ImageOp[], side: number,
   return seconds && target
 }
 
-test('the size of a JPEG stands in its frame header', async () => {
+test('the size of a JPEG stands in its frame header', async (t) => {
   for (const [name, file] of Object.entries(files)) {
     const bytes = await file
     const { width, height } = await sharp(bytes).metadata()
-    assert.deepEqual(jpegSize(bytes), { width, height }, name)
-    for (const length of [0, 1, 2, 20, 100]) assert.equal(jpegSize(bytes.subarray(0, length)), undefined)
+    t.deepEqual(jpegSize(bytes), { width, height }, name)
+    for (const length of [0, 1, 2, 20, 100]) t.is(jpegSize(bytes.subarray(0, length)), undefined)
   }
-  assert.equal(jpegSize(await photo(16, 16).then((bytes) => sharp(bytes).png().toBuffer())), undefined)
-  assert.equal(
-    jpegSize(await photo(16, 16).then((bytes) => sharp(bytes).toColourspace('cmyk').jpeg().toBuffer())),
-    undefined,
-  )
+  t.is(jpegSize(await photo(16, 16).then((bytes) => sharp(bytes).png().toBuffer())), undefined)
+  t.is(jpegSize(await photo(16, 16).then((bytes) => sharp(bytes).toColourspace('cmyk').jpeg().toBuffer())), undefined)
 })
 
-describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg-turbo' }, () => {
-  test('are what the whole image has there, wherever they lie', async () => {
+unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
+  'parts of JPEGs: are what the whole image has there, wherever they lie',
+  async (t) => {
     for (const [name, file] of Object.entries(files)) {
       const bytes = await file
       const picture = jpegSize(bytes)!
       for (let sample = 0; sample < 60; sample++) {
         const plan = trainingPlan(picture, 24, deit, {}, { seed: 1, epoch: 0, sample })
-        assert.deepEqual(
-          await partly(bytes, plan, 24, true),
-          await wholly(bytes, plan, 24),
-          `${name}, sample ${sample}`,
-        )
+        same(t, await partly(bytes, plan, 24, true), await wholly(bytes, plan, 24), `${name}, sample ${sample}`)
       }
       const plans = [
         evaluationPlan(picture, 24, { fraction: 0.875, filter: 'bicubic' }),
@@ -83,11 +78,14 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
         ],
       ] satisfies ImageOp[][]
       for (const plan of plans)
-        assert.deepEqual(await partly(bytes, plan, 24, true), await wholly(bytes, plan, 24), JSON.stringify(plan))
+        same(t, await partly(bytes, plan, 24, true), await wholly(bytes, plan, 24), JSON.stringify(plan))
     }
-  })
+  },
+)
 
-  test('shrunk while they are decoded, are close to what they are shrunk from', async () => {
+unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
+  'parts of JPEGs: shrunk while they are decoded, are close to what they are shrunk from',
+  async (t) => {
     for (const name of ['4:2:0', '4:4:4', 'progressive', 'grey', 'tall'] as const) {
       const bytes = await files[name]!
       const picture = jpegSize(bytes)!
@@ -96,12 +94,15 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
         const plan = trainingPlan(picture, 12, plain, {}, { seed: 2, epoch: 0, sample })
         const [quick, exact] = [(await partly(bytes, plan, 12, false))!, await wholly(bytes, plan, 12)]
         const mean = quick.reduce((sum, value, i) => sum + Math.abs(value - exact[i]!), 0) / quick.length
-        assert.ok(mean < 6, `${name}, sample ${sample}: ${mean}`)
+        t.true(mean < 6, `${name}, sample ${sample}: ${mean}`)
       }
     }
-  })
+  },
+)
 
-  test('of a file that is not sound are left to the other decoder', async () => {
+unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
+  'parts of JPEGs: of a file that is not sound are left to the other decoder',
+  async (t) => {
     const bytes = await files['4:2:0']!
     const picture = jpegSize(bytes)!
     const plan: ImageOp[] = [
@@ -110,22 +111,25 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
     ]
     const attempt = (file: Uint8Array, from = picture) =>
       transformJpeg(file, from, plan, { exact: true, verify: true, ...size(8) }, new Uint8Array(192))
-    assert.ok(await attempt(bytes))
-    assert.equal(await attempt(bytes.subarray(0, bytes.length - 200)), undefined, 'cut off below the part')
+    t.truthy(await attempt(bytes))
+    t.is(await attempt(bytes.subarray(0, bytes.length - 200)), undefined, 'cut off below the part')
     const damaged = Buffer.from(bytes)
     damaged.fill(0xff, bytes.length - 400, bytes.length - 340)
-    assert.equal(await attempt(damaged), undefined)
-    assert.equal(await attempt(Buffer.from('not an image')), undefined)
-    assert.equal(await attempt(new Uint8Array(0)), undefined)
-    assert.equal(await attempt(bytes, { width: 200, height: 150 }), undefined, 'another size than the header’s')
+    t.is(await attempt(damaged), undefined)
+    t.is(await attempt(Buffer.from('not an image')), undefined)
+    t.is(await attempt(new Uint8Array(0)), undefined)
+    t.is(await attempt(bytes, { width: 200, height: 150 }), undefined, 'another size than the header’s')
     for (let at = 2; at < 600; at += 7) {
       const hostile = Buffer.from(bytes)
       hostile[at]! ^= 0x5a
       await attempt(hostile)
     }
-  })
+  },
+)
 
-  test('come from files as from bytes; what is no file, or has changed, is left to the other decoder', async () => {
+unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
+  'parts of JPEGs: come from files as from bytes; what is no file, or has changed, is left to the other decoder',
+  async (t) => {
     const bytes = await files['4:2:0']!
     const picture = jpegSize(bytes)!
     const folder = await temporaryFolder()
@@ -137,23 +141,26 @@ describe('parts of JPEGs', { skip: !decodesJpegs() && 'this build has no libjpeg
       const options = { exact: true, verify: false, ...size(24) }
       return (await transformJpeg(source, picture, plan, options, target)) && target
     }
-    assert.deepEqual(await attempt(file), await attempt(bytes))
+    same(t, await attempt(file), await attempt(bytes))
     for (const other of [join(folder, 'missing.jpg'), folder, '/dev/zero', `${file}\0`, join(folder, 'ä'.repeat(400))])
-      assert.equal(await attempt(other), undefined, other)
+      t.is(await attempt(other), undefined, other)
     await writeFile(file, await files.progressive!)
-    assert.equal(await attempt(file), undefined, 'of another size by now')
+    t.is(await attempt(file), undefined, 'of another size by now')
     await writeFile(file, '')
-    assert.equal(await attempt(file), undefined)
-    await assert.rejects(attempt(7 as unknown as string), { code: 'SHAPE' })
-  })
+    t.is(await attempt(file), undefined)
+    await t.throwsAsync(attempt(7 as unknown as string), { code: 'SHAPE' })
+  },
+)
 
-  test('that do not fit their plan are refused', async () => {
+unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
+  'parts of JPEGs: that do not fit their plan are refused',
+  async (t) => {
     const bytes = await files.tiny!
     const run = (plan: ImageOp[]) =>
       transformJpeg(bytes, jpegSize(bytes)!, plan, { exact: true, verify: true, ...size(4) }, new Uint8Array(48))
-    await assert.rejects(run([]), { code: 'SHAPE', message: /instead of 4 x 4/ })
-    await assert.rejects(run([{ op: 'resize', width: 4, height: 4, filter: 'bicubic', region: [0, 0, 6, 3] }]), {
+    await t.throwsAsync(run([]), { code: 'SHAPE', message: /instead of 4 x 4/ })
+    await t.throwsAsync(run([{ op: 'resize', width: 4, height: 4, filter: 'bicubic', region: [0, 0, 6, 3] }]), {
       code: 'SHAPE',
     })
-  })
-})
+  },
+)

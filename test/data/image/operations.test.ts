@@ -1,10 +1,11 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
+import type { ExecutionContext } from 'ava'
+import test from 'ava'
 import { drawsOf, Use } from '../../../lib/data/image/draws.js'
 import { type Filter, type ImageOp, transformImages } from '../../../lib/data/image/operations.js'
 import { colorJitter, operations, randAugment } from '../../../lib/data/image/rand-augment.js'
 import { goldenJson, goldenTensors } from '../../golden.js'
+import { same } from '../../same.js'
 
 interface GoldenOperation {
   tag: string
@@ -45,8 +46,8 @@ async function transformed(
   return target
 }
 
-function largestDifference(a: Uint8Array, b: Uint8Array): number {
-  assert.equal(a.length, b.length)
+function largestDifference(t: ExecutionContext, a: Uint8Array, b: Uint8Array): number {
+  t.is(a.length, b.length)
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0)
 }
 
@@ -57,7 +58,7 @@ const settings = (image: Picture, filter: Filter) => ({
   fill: golden.fill,
 })
 
-test('every operation of RandAugment is equal to Pillow’s', async () => {
+test('every operation of RandAugment is equal to Pillow’s', async (t) => {
   const differences = new Map<string, number>()
   for (const { tag, operation, level, image, resample, ...rest } of golden.operations) {
     const source = picture(image)
@@ -71,14 +72,14 @@ test('every operation of RandAugment is equal to Pillow’s', async () => {
       fill: golden.fill,
     }
     const op = known?.make(level / 10, sign, settings(source, resample ?? 'bicubic')) ?? translation
-    const difference = largestDifference(await transformed(source, [op]), tensors.bytes(`result/${tag}`))
+    const difference = largestDifference(t, await transformed(source, [op]), tensors.bytes(`result/${tag}`))
     differences.set(operation, Math.max(differences.get(operation) ?? 0, difference))
   }
-  assert.equal(differences.size, 17)
-  for (const [operation, difference] of differences) assert.equal(difference, 0, operation)
+  t.is(differences.size, 17)
+  for (const [operation, difference] of differences) t.is(difference, 0, operation)
 })
 
-test('levels become the arguments that timm makes of them', () => {
+test('levels become the arguments that timm makes of them', (t) => {
   const argumentOf = (op: ImageOp): number[] => {
     switch (op.op) {
       case 'posterize':
@@ -106,21 +107,21 @@ test('levels become the arguments that timm makes of them', () => {
   for (const { operation, negative, levels, ...rest } of golden.levels) {
     const known = operations.find(({ name }) => name === operation)
     if (known === undefined) continue
-    assert.equal(known.signed || !negative, true, operation)
+    t.is(known.signed || !negative, true, operation)
     levels.forEach((level, i) => {
       const size = { width: 1, height: 1, filter: 'bicubic', fill: golden.fill } as const
       const made = argumentOf(known.make(level / 10, negative ? -1 : 1, size))
-      assert.equal(made.length, rest.arguments[i]!.length, operation)
+      t.is(made.length, rest.arguments[i]!.length, operation)
       made.forEach((value, j) => {
-        assert.ok(Math.abs(value - rest.arguments[i]![j]!) < 1e-9, `${operation} ${level}: ${value}`)
+        t.true(Math.abs(value - rest.arguments[i]![j]!) < 1e-9, `${operation} ${level}: ${value}`)
         compared++
       })
     })
   }
-  assert.ok(compared > 400)
+  t.true(compared > 400)
 })
 
-test('crops and evaluation transforms are equal to Pillow’s', async () => {
+test('crops and evaluation transforms are equal to Pillow’s', async (t) => {
   for (const { tag, image, box, size, evaluation } of golden.crops) {
     const source = picture(image)
     const wanted = tensors.bytes(`result/${tag}`)
@@ -130,7 +131,7 @@ test('crops and evaluation transforms are equal to Pillow’s', async () => {
         { op: 'crop', ...box },
         { op: 'resize', width: size!, height: size!, filter: 'bicubic', region },
       ]
-      assert.equal(largestDifference(await transformed(source, plan, { height: size!, width: size! }), wanted), 0, tag)
+      t.is(largestDifference(t, await transformed(source, plan, { height: size!, width: size! }), wanted), 0, tag)
     } else {
       const { size: side, resized, top, left } = evaluation!
       const region = [0, 0, source.width, source.height] as const
@@ -138,12 +139,12 @@ test('crops and evaluation transforms are equal to Pillow’s', async () => {
         { op: 'resize', height: resized[0], width: resized[1], filter: 'bicubic', region },
         { op: 'crop', left, top, width: side, height: side },
       ]
-      assert.equal(largestDifference(await transformed(source, plan, { height: side, width: side }), wanted), 0, tag)
+      t.is(largestDifference(t, await transformed(source, plan, { height: side, width: side }), wanted), 0, tag)
     }
   }
 })
 
-test('operations that undo each other give the image back, in one channel as in three', async () => {
+test('operations that undo each other give the image back, in one channel as in three', async (t) => {
   const source = picture(0)
   const { pixels, height, width } = source
   const whole = [0, 0, width, height] as const
@@ -169,15 +170,15 @@ test('operations that undo each other give the image back, in one channel as in 
     ],
   ]
   for (const plan of nothing) {
-    assert.deepEqual(await transformed(source, plan), pixels, JSON.stringify(plan))
+    same(t, await transformed(source, plan), pixels, JSON.stringify(plan))
     const grey = { pixels: pixels.subarray(0, height * width), height, width }
     const target = new Uint8Array(height * width)
     await transformImages([grey], 1, [plan], grey, target)
-    assert.deepEqual(target, grey.pixels, `one channel: ${JSON.stringify(plan)}`)
+    same(t, target, grey.pixels, `one channel: ${JSON.stringify(plan)}`)
   }
 })
 
-test('a grey picture fares as its copy in three channels', async () => {
+test('a grey picture fares as its copy in three channels', async (t) => {
   const source = picture(3)
   const grey = { ...source, pixels: source.pixels.filter((_, i) => i % 3 === 0) }
   const copied = { ...source, pixels: Uint8Array.from(source.pixels, (_, i) => grey.pixels[Math.floor(i / 3)]!) }
@@ -193,7 +194,8 @@ test('a grey picture fares as its copy in three channels', async () => {
     const three = new Uint8Array(17 * 31 * 3)
     await transformImages([grey], 1, [plan], size, one)
     await transformImages([copied], 3, [plan], size, three)
-    assert.deepEqual(
+    same(
+      t,
       one,
       three.filter((_, i) => i % 3 === 1),
       name,
@@ -201,7 +203,7 @@ test('a grey picture fares as its copy in three channels', async () => {
   }
 })
 
-test('images too small for a filter, very tall, and of one pixel are scaled without reading outside', async () => {
+test('images too small for a filter, very tall, and of one pixel are scaled without reading outside', async (t) => {
   const region = (width: number, height: number) => [0, 0, width, height] as const
   for (const [width, height] of [
     [1, 1],
@@ -217,45 +219,47 @@ test('images too small for a filter, very tall, and of one pixel are scaled with
       { op: 'equalize' },
       { op: 'autoContrast' },
     ]
-    assert.deepEqual(await transformed(source, plan, { height: 7, width: 7 }), new Uint8Array(147).fill(77))
+    same(t, await transformed(source, plan, { height: 7, width: 7 }), new Uint8Array(147).fill(77))
   }
 })
 
-test('results lie where they are asked for, several images at once', async () => {
+test('results lie where they are asked for, several images at once', async (t) => {
   const [first, second] = [picture(2), picture(2)]
   const target = new Uint8Array(2 * first.pixels.length + 20).fill(5)
   await transformImages([first, second], 3, [[], [{ op: 'flip' }]], first, target, 10)
-  assert.deepEqual(target.subarray(10, 10 + first.pixels.length), first.pixels)
-  assert.deepEqual(target.subarray(10 + first.pixels.length, -10), await transformed(second, [{ op: 'flip' }]))
-  assert.ok([...target.subarray(0, 10), ...target.subarray(-10)].every((value) => value === 5))
+  same(t, target.subarray(10, 10 + first.pixels.length), first.pixels)
+  same(t, target.subarray(10 + first.pixels.length, -10), await transformed(second, [{ op: 'flip' }]))
+  t.true([...target.subarray(0, 10), ...target.subarray(-10)].every((value) => value === 5))
 })
 
-test('plans, sources and targets that do not fit are refused', async () => {
+test('plans, sources and targets that do not fit are refused', async (t) => {
   const source = picture(0)
   const run = (plan: unknown[], target = new Uint8Array(source.pixels.length), from: unknown = source) =>
     transformImages([from as Picture], 3, [plan as ImageOp[]], source, target)
   const shape = { code: 'SHAPE' }
   const { width, height } = source
-  await assert.rejects(run([{ op: 'swirl' }]), shape)
-  await assert.rejects(run([{ op: 'crop', left: 0.5, top: 0, width, height }]), shape)
-  await assert.rejects(run([{ op: 'crop', left: 0, top: 0, width: width - 1, height }]), /instead of 48 x 64/)
-  await assert.rejects(
+  await t.throwsAsync(run([{ op: 'swirl' }]), shape)
+  await t.throwsAsync(run([{ op: 'crop', left: 0.5, top: 0, width, height }]), shape)
+  await t.throwsAsync(run([{ op: 'crop', left: 0, top: 0, width: width - 1, height }]), {
+    message: /instead of 48 x 64/,
+  })
+  await t.throwsAsync(
     run([{ op: 'resize', width, height, filter: 'bicubic', region: [0, 0, width + 1, height] }]),
     shape,
   )
-  await assert.rejects(run([{ op: 'resize', width, height, filter: 'lanczos', region: [0, 0, width, height] }]), shape)
-  await assert.rejects(run([{ op: 'resize', width, height, filter: 'bicubic', region: [5, 0, 5, height] }]), shape)
-  await assert.rejects(run([{ op: 'color', factor: Number.NaN }]), shape)
-  await assert.rejects(run([{ op: 'brightness' }]), shape)
-  await assert.rejects(run([{ op: 'posterize', bits: 9 }]), shape)
-  await assert.rejects(run([{ op: 'crop', left: 0, top: 0, width: 65536, height: 65536 }]), /too large/)
-  await assert.rejects(run([], new Uint8Array(source.pixels.length - 1)), /no room/)
-  await assert.rejects(run([], undefined, { ...source, pixels: source.pixels.subarray(1) }), shape)
-  await assert.rejects(run([], undefined, { ...source, pixels: new Float32Array(source.pixels) }), shape)
-  await assert.rejects(run([], undefined, null), shape)
+  await t.throwsAsync(run([{ op: 'resize', width, height, filter: 'lanczos', region: [0, 0, width, height] }]), shape)
+  await t.throwsAsync(run([{ op: 'resize', width, height, filter: 'bicubic', region: [5, 0, 5, height] }]), shape)
+  await t.throwsAsync(run([{ op: 'color', factor: Number.NaN }]), shape)
+  await t.throwsAsync(run([{ op: 'brightness' }]), shape)
+  await t.throwsAsync(run([{ op: 'posterize', bits: 9 }]), shape)
+  await t.throwsAsync(run([{ op: 'crop', left: 0, top: 0, width: 65536, height: 65536 }]), { message: /too large/ })
+  await t.throwsAsync(run([], new Uint8Array(source.pixels.length - 1)), { message: /no room/ })
+  await t.throwsAsync(run([], undefined, { ...source, pixels: source.pixels.subarray(1) }), shape)
+  await t.throwsAsync(run([], undefined, { ...source, pixels: new Float32Array(source.pixels) }), shape)
+  await t.throwsAsync(run([], undefined, null), shape)
 })
 
-test('a thread that ends with images under way ends well', async () => {
+test('a thread that ends with images under way ends well', async (t) => {
   const module = new URL('../../../lib/data/image/operations.ts', import.meta.url).href
   const code = `
     import('tsx/esm/api').then(({ register }) => { // a worker does not inherit the loader of TypeScript
@@ -269,10 +273,10 @@ test('a thread that ends with images under way ends well', async () => {
     })`
   const worker = new Worker(code, { eval: true })
   const exit = await new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
-  assert.equal(exit, 7)
+  t.is(exit, 7)
 })
 
-test('RandAugment draws each operation as often, at the magnitude asked for', () => {
+test('RandAugment draws each operation as often, at the magnitude asked for', (t) => {
   const drawn = new Map<string, number>()
   let [total, factors, count] = [0, 0, 0]
   const image = { width: 32, height: 32, filter: 'bicubic', fill: golden.fill } as const
@@ -287,17 +291,17 @@ test('RandAugment draws each operation as often, at the magnitude asked for', ()
       }
     }
   }
-  assert.ok(Math.abs(total - 6000) < 200, `${total} operations`)
-  for (const [op, times] of drawn) assert.ok(Math.abs(times - (op === 'affine' ? 5 : 1) * 400) < 160, `${op}: ${times}`)
-  assert.ok(Math.abs(factors / count - 0.81) < 0.01, `${factors / count}`)
+  t.true(Math.abs(total - 6000) < 200, `${total} operations`)
+  for (const [op, times] of drawn) t.true(Math.abs(times - (op === 'affine' ? 5 : 1) * 400) < 160, `${op}: ${times}`)
+  t.true(Math.abs(factors / count - 0.81) < 0.01, `${factors / count}`)
 })
 
-test('colour jitter draws every order', () => {
+test('colour jitter draws every order', (t) => {
   const orders = new Set<string>()
   for (let sample = 0; sample < 200; sample++) {
     const plan = colorJitter(0.3, drawsOf({ seed: 4, epoch: 0, sample }, Use.recolour))
     orders.add(plan.map(({ op }) => op).join())
-    for (const op of plan) assert.ok('factor' in op && op.factor >= 0.7 && op.factor < 1.3)
+    for (const op of plan) t.true('factor' in op && op.factor >= 0.7 && op.factor < 1.3)
   }
-  assert.equal(orders.size, 6)
+  t.is(orders.size, 6)
 })

@@ -1,13 +1,12 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { crc32, tableCrc32 } from '../../../lib/data/source/checksum.js'
 import { noise } from '../images.js'
 
-test('the checksum is the CRC-32 of zlib and PNG', () => {
+test('the checksum is the CRC-32 of zlib and PNG', (t) => {
   for (const sum of [crc32, tableCrc32]) {
-    assert.equal(sum(Buffer.from('123456789')), 0xcbf43926) // the check value of its definition
-    assert.equal(sum(new Uint8Array(0)), 0)
+    t.is(sum(Buffer.from('123456789')), 0xcbf43926) // the check value of its definition
+    t.is(sum(new Uint8Array(0)), 0)
   }
   const bytes = noise(10_001)
-  assert.equal(crc32(bytes), tableCrc32(bytes))
+  t.is(crc32(bytes), tableCrc32(bytes))
 })

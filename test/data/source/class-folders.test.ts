@@ -1,20 +1,20 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { arrangeClassFolders, arrangeTestHalf, holdOut } from '../../../lib/data/source/class-folders.js'
+import { checkError } from '../../error.js'
 
 const listing = (files: string[], folders: string[] = []) => ({ source: 'photos', files, folders })
 const pairs = ({ paths, labels }: { paths: readonly string[]; labels: Int32Array }) =>
   paths.map((path, i) => `${path} ${labels[i]}`)
 
-test('classes are the folders, sorted; images are sorted too, at any depth', () => {
+test('classes are the folders, sorted; images are sorted too, at any depth', (t) => {
   const found = arrangeClassFolders(listing(['dog/b.JPG', 'dog/a/z.png', 'cat/2.jpeg', 'cat/1.webp', 'ant/x.png']))
-  assert.deepEqual(found.classes, ['ant', 'cat', 'dog'])
-  assert.deepEqual(pairs(found.train), ['ant/x.png 0', 'cat/1.webp 1', 'cat/2.jpeg 1', 'dog/a/z.png 2', 'dog/b.JPG 2'])
-  assert.equal(found.test, undefined)
-  assert.deepEqual(found.notices, [])
+  t.deepEqual(found.classes, ['ant', 'cat', 'dog'])
+  t.deepEqual(pairs(found.train), ['ant/x.png 0', 'cat/1.webp 1', 'cat/2.jpeg 1', 'dog/a/z.png 2', 'dog/b.JPG 2'])
+  t.is(found.test, undefined)
+  t.deepEqual(found.notices, [])
 })
 
-test('train beside val, validation or test makes two halves with one numbering of classes', () => {
+test('train beside val, validation or test makes two halves with one numbering of classes', (t) => {
   for (const half of ['val', 'validation', 'test']) {
     const files = [
       'train/a/1.png',
@@ -25,10 +25,10 @@ test('train beside val, validation or test makes two halves with one numbering o
       'extra/x.png',
     ]
     const found = arrangeClassFolders(listing(files))
-    assert.deepEqual(found.classes, ['a', 'b', 'c'])
-    assert.deepEqual(pairs(found.train), ['train/a/1.png 0', 'train/b/1.png 1', 'train/c/1.png 2'])
-    assert.deepEqual(pairs(found.test!), [`${half}/b/9.png 1`, `${half}/c/9.png 2`])
-    assert.deepEqual(found.notices, [
+    t.deepEqual(found.classes, ['a', 'b', 'c'])
+    t.deepEqual(pairs(found.train), ['train/a/1.png 0', 'train/b/1.png 1', 'train/c/1.png 2'])
+    t.deepEqual(pairs(found.test!), [`${half}/b/9.png 1`, `${half}/c/9.png 2`])
+    t.deepEqual(found.notices, [
       `1 images of photos lie outside of train and ${half} and were passed over: extra/x.png`,
       `the test images are those in ${half}/`,
       `photos/${half} lacks the classes a`,
@@ -37,32 +37,32 @@ test('train beside val, validation or test makes two halves with one numbering o
   const both = arrangeClassFolders(
     listing(['train', 'val', 'test'].flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])),
   )
-  assert.deepEqual(pairs(both.test!), ['val/a/1.png 0', 'val/b/1.png 1'])
+  t.deepEqual(pairs(both.test!), ['val/a/1.png 0', 'val/b/1.png 1'])
 })
 
-test('one folder around everything is looked through', () => {
+test('one folder around everything is looked through', (t) => {
   const plain = arrangeClassFolders(listing(['set/cat/1.png', 'set/dog/1.png'], ['set']))
-  assert.deepEqual(plain.classes, ['cat', 'dog'])
+  t.deepEqual(plain.classes, ['cat', 'dog'])
   const halves = arrangeClassFolders(listing(['a/b/train/x/1.png', 'a/b/train/y/1.png', 'a/b/val/x/1.png']))
-  assert.deepEqual(halves.classes, ['x', 'y'])
-  assert.deepEqual(pairs(halves.test!), ['a/b/val/x/1.png 0'])
+  t.deepEqual(halves.classes, ['x', 'y'])
+  t.deepEqual(pairs(halves.test!), ['a/b/val/x/1.png 0'])
 })
 
-test('a class may be called train', () => {
+test('a class may be called train', (t) => {
   const found = arrangeClassFolders(listing(['car/1.png', 'plane/1.png', 'train/1.png']))
-  assert.deepEqual(found.classes, ['car', 'plane', 'train'])
+  t.deepEqual(found.classes, ['car', 'plane', 'train'])
 })
 
-test('a loose image in a half does not make a class of it', () => {
+test('a loose image in a half does not make a class of it', (t) => {
   const found = arrangeClassFolders(
     listing(['train/a/1.png', 'train/b/1.png', 'train/z.png', 'val/a/1.png', 'val/z.png']),
   )
-  assert.deepEqual(found.classes, ['a', 'b'])
-  assert.match(found.notices.join(), /1 images of photos\/train lie in no .*: train\/z\.png/)
-  assert.match(found.notices.join(), /1 images of photos\/val lie in no .*: val\/z\.png/)
+  t.deepEqual(found.classes, ['a', 'b'])
+  t.regex(found.notices.join(), /1 images of photos\/train lie in no .*: train\/z\.png/)
+  t.regex(found.notices.join(), /1 images of photos\/val lie in no .*: val\/z\.png/)
 })
 
-test('what is hidden is ignored, what is no image is counted, images in no class are counted', () => {
+test('what is hidden is ignored, what is no image is counted, images in no class are counted', (t) => {
   const files = [
     'a/1.png',
     'b/1.png',
@@ -75,34 +75,34 @@ test('what is hidden is ignored, what is no image is counted, images in no class
     'z.png',
   ]
   const found = arrangeClassFolders(listing(files, ['.git', '__MACOSX', 'a', 'b']))
-  assert.deepEqual(found.classes, ['a', 'b'])
-  assert.equal(found.train.paths.length, 2)
-  assert.deepEqual(found.notices, [
+  t.deepEqual(found.classes, ['a', 'b'])
+  t.is(found.train.paths.length, 2)
+  t.deepEqual(found.notices, [
     '2 files of photos that are not images were passed over: README.txt, b/l.csv',
     '1 images of photos lie in no class folder and were passed over: z.png',
   ])
 })
 
-test('names that differ only in case or spaces are warned of', () => {
+test('names that differ only in case or spaces are warned of', (t) => {
   const files = ['Cat/1.png', 'cat/1.png', 'cat /1.png', 'dog/1.png', 'caf\u00e9/1.png', 'cafe\u0301/1.png']
   const { classes, notices } = arrangeClassFolders(listing(files))
-  assert.equal(classes.length, 6)
-  assert.deepEqual(notices, [
+  t.is(classes.length, 6)
+  t.deepEqual(notices, [
     'the classes "Cat" and "cat" and "cat " differ only in case or spaces',
     'the classes "cafe\u0301" and "caf\u00e9" differ only in case or spaces',
   ])
 })
 
-test('what could not be listed is told, unless it is hidden', () => {
+test('what could not be listed is told, unless it is hidden', (t) => {
   const faults = ['a/x', '.hidden', 'c'].map((name) => ({ name, fault: 'link' as const, reason: 'no' }))
   const found = arrangeClassFolders({ ...listing(['a/1.png', 'b/1.png'], ['a', 'b']), faults })
-  assert.deepEqual(found.faults, [faults[0], faults[2]])
-  assert.deepEqual(found.notices, ['photos was not listed whole: a/x: no; c: no'])
+  t.deepEqual(found.faults, [faults[0], faults[2]])
+  t.deepEqual(found.notices, ['photos was not listed whole: a/x: no; c: no'])
   const bare = { ...listing([], ['a']), faults }
-  assert.throws(() => arrangeClassFolders(bare), { message: /holds no images; it was not listed whole: a\/x: no/ })
+  t.throws(() => arrangeClassFolders(bare), { message: /holds no images; it was not listed whole: a\/x: no/ })
 })
 
-test('a tree that is not laid out so is refused, saying why', () => {
+test('a tree that is not laid out so is refused, saying why', (t) => {
   const cases: [string[], string[], RegExp][] = [
     [[], [], /photos holds no images/],
     [['a/1.txt'], ['a'], /photos holds no images/],
@@ -117,32 +117,32 @@ test('a tree that is not laid out so is refused, saying why', () => {
     [['train/a/1.png', 'train/b/1.png', 'val/e/1.png'], [], /photos\/val has the class e/],
   ]
   for (const [files, folders, message] of cases) {
-    assert.throws(() => arrangeClassFolders(listing(files, folders)), { code: 'DATA', message }, String(message))
+    t.throws(() => arrangeClassFolders(listing(files, folders)), { code: 'DATA', message }, String(message))
   }
   const slip = () => arrangeClassFolders(listing(['train/cat/1.png', 'train/dog/1.png', 'val/cats/1.png']))
-  assert.throws(slip, { code: 'DATA', hint: 'did you mean cat?' })
+  checkError(t, t.throws(slip), { code: 'DATA', hint: 'did you mean cat?' })
 })
 
-test('a test half listed on its own takes the training half’s numbering, whatever folder is around it', () => {
+test('a test half listed on its own takes the training half’s numbering, whatever folder is around it', (t) => {
   for (const prefix of ['', 'test/', 'cifar/val/']) {
     const half = arrangeTestHalf(listing([`${prefix}dog/1.png`, `${prefix}cat/1.png`]), ['ant', 'cat', 'dog'])
-    assert.deepEqual(pairs(half), [`${prefix}cat/1.png 1`, `${prefix}dog/1.png 2`])
-    assert.deepEqual(half.notices.length, 1)
+    t.deepEqual(pairs(half), [`${prefix}cat/1.png 1`, `${prefix}dog/1.png 2`])
+    t.deepEqual(half.notices.length, 1)
   }
-  assert.throws(() => arrangeTestHalf(listing(['fox/1.png', 'cat/1.png']), ['cat']), { code: 'DATA', message: /fox/ })
+  t.throws(() => arrangeTestHalf(listing(['fox/1.png', 'cat/1.png']), ['cat']), { code: 'DATA', message: /fox/ })
 })
 
-test('holding out takes the same share of every class, chosen by the seed alone', () => {
+test('holding out takes the same share of every class, chosen by the seed alone', (t) => {
   const paths = Array.from({ length: 70 }, (_, i) => `${i}`)
   const half = { paths, labels: Int32Array.from(paths, (_, i) => (i < 50 ? 0 : i < 69 ? 1 : 2)) }
   const { train, test } = holdOut(half, 0.1, 0)
   const count = (labels: Int32Array) => [0, 1, 2].map((label) => labels.filter((each) => each === label).length)
-  assert.deepEqual(count(test.labels), [5, 2, 0])
-  assert.deepEqual(count(train.labels), [45, 17, 1])
-  assert.deepEqual([...train.paths, ...test.paths].sort(), [...paths].sort())
+  t.deepEqual(count(test.labels), [5, 2, 0])
+  t.deepEqual(count(train.labels), [45, 17, 1])
+  t.deepEqual([...train.paths, ...test.paths].sort(), [...paths].sort())
   for (const part of [train, test]) {
-    part.paths.forEach((path, i) => void assert.equal(part.labels[i], half.labels[Number(path)]))
+    part.paths.forEach((path, i) => void t.is(part.labels[i], half.labels[Number(path)]))
   }
-  assert.deepEqual(holdOut(half, 0.1, 0).test, test)
-  assert.notDeepEqual(holdOut(half, 0.1, 1).test.paths, test.paths)
+  t.deepEqual(holdOut(half, 0.1, 0).test, test)
+  t.notDeepEqual(holdOut(half, 0.1, 1).test.paths, test.paths)
 })

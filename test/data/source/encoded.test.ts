@@ -1,8 +1,9 @@
-import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import test from 'ava'
 import { substitutes } from '../../../lib/data/source/broken.js'
 import { decodeAhead, type EncodedImages, encodedSplit } from '../../../lib/data/source/encoded.js'
 import { AutoprogError } from '../../../lib/errors.js'
+import { checkAbort, checkError } from '../../error.js'
+import { same } from '../../same.js'
 import { noise, picture } from '../images.js'
 
 /** The images decoded as a dataset's half would be. */
@@ -24,7 +25,7 @@ async function images(count: number, options: { broken?: number[]; odd?: number;
   return encoded
 }
 
-test('images that are all alike are decoded once and held in memory', async () => {
+test('images that are all alike are decoded once and held in memory', async (t) => {
   const progress: [number, number][] = []
   const encoded = await images(12)
   let reads = 0
@@ -34,77 +35,75 @@ test('images that are all alike are decoded once and held in memory', async () =
   }
   const counted = { ...encoded, read }
   const { split, notices } = await decode(counted, { onProgress: (...each) => progress.push(each) })
-  assert.deepEqual(split.uniform, { height: 8, width: 8 })
+  t.deepEqual(split.uniform, { height: 8, width: 8 })
   for (let index = 0; index < 12; index++) {
-    assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, index))
-    assert.deepEqual((await split.load(index)).pixels, split.pixels!(index))
+    same(t, new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, index))
+    same(t, (await split.load(index)).pixels, split.pixels!(index))
   }
-  assert.equal(reads, 12)
-  assert.deepEqual(progress, [[12, 12]])
-  assert.deepEqual([notices, split.length, split.nameOf(4)], [[], 12, '4.png'])
+  t.is(reads, 12)
+  t.deepEqual(progress, [[12, 12]])
+  t.deepEqual([notices, split.length, split.nameOf(4)], [[], 12, '4.png'])
 })
 
-test('images of different sizes are decoded on demand', async () => {
+test('images of different sizes are decoded on demand', async (t) => {
   for (const odd of [0, 5, 11]) {
     const { split } = await decode(await images(12, { odd }))
-    assert.equal(split.uniform, undefined)
-    assert.equal(split.pixels, undefined)
-    assert.deepEqual(new Uint8Array((await split.load(2)).pixels), noise(8 * 8 * 3, 2))
+    t.is(split.uniform, undefined)
+    t.is(split.pixels, undefined)
+    same(t, new Uint8Array((await split.load(2)).pixels), noise(8 * 8 * 3, 2))
     const image = await split.load(odd)
-    assert.deepEqual([image.height, image.width], [8, 9])
-    for (const index of [-1, 12, 0.5])
-      await assert.rejects(split.load(index), { code: 'DATA', message: /from 0 to 11/ })
+    t.deepEqual([image.height, image.width], [8, 9])
+    for (const index of [-1, 12, 0.5]) await t.throwsAsync(split.load(index), { code: 'DATA', message: /from 0 to 11/ })
   }
 })
 
-test('a broken image gives way to the next good one of its class, under that one’s name and label', async () => {
+test('a broken image gives way to the next good one of its class, under that one’s name and label', async (t) => {
   const { split, notices } = await decode(await images(12, { broken: [2, 3, 5] }), { maxBroken: 0.25 })
-  const same = (index: number, source: number) => {
-    assert.deepEqual(new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, source))
-    assert.equal(split.nameOf(index), `${source}.png`)
-    assert.equal(split.labels[index], split.labels[source])
+  const standsIn = (index: number, source: number) => {
+    same(t, new Uint8Array(split.pixels!(index)), noise(8 * 8 * 3, source))
+    t.is(split.nameOf(index), `${source}.png`)
+    t.is(split.labels[index], split.labels[source])
   }
-  same(2, 4)
-  same(3, 4)
-  same(5, 0) // the last of its class: the search goes round
-  same(1, 1)
-  assert.equal(notices.length, 1)
-  assert.match(notices[0]!, /^3 of 12 images are broken, others stand in: 2\.png: .*; 3\.png: .*; 5\.png: /)
+  standsIn(2, 4)
+  standsIn(3, 4)
+  standsIn(5, 0) // the last of its class: the search goes round
+  standsIn(1, 1)
+  t.is(notices.length, 1)
+  t.regex(notices[0]!, /^3 of 12 images are broken, others stand in: 2\.png: .*; 3\.png: .*; 5\.png: /)
 })
 
-test('where a class has nothing good left, label and image come from the next good one', async () => {
+test('where a class has nothing good left, label and image come from the next good one', async (t) => {
   const { split } = await decode(await images(6, { broken: [0, 1, 2] }), { maxBroken: 0.5 })
-  assert.deepEqual([...split.labels], [1, 1, 1, 1, 1, 1])
-  assert.deepEqual(new Uint8Array(split.pixels!(1)), noise(8 * 8 * 3, 3))
+  t.deepEqual([...split.labels], [1, 1, 1, 1, 1, 1])
+  same(t, new Uint8Array(split.pixels!(1)), noise(8 * 8 * 3, 3))
 })
 
-test('above the share the run fails and all names are listed', async () => {
+test('above the share the run fails and all names are listed', async (t) => {
   const encoded = await images(50, { broken: [7, 11] })
-  await assert.rejects(decode(encoded), (error: AutoprogError) => {
-    assert.equal(error.code, 'DATA')
-    assert.match(error.message, /^2 of 50 images are broken: 7\.png: .*; 11\.png: /)
-    assert.match(error.hint!, /at most 1%/)
-    return true
+  checkError(t, await t.throwsAsync(decode(encoded)), {
+    code: 'DATA',
+    message: /^2 of 50 images are broken: 7\.png: .*; 11\.png: /,
+    hint: /at most 1%/,
   })
   const all = await images(30, { broken: [...Array(30).keys()] })
-  await assert.rejects(decode(all), { code: 'DATA', message: /30 of 30 .*; and 10 more$/ })
-  await assert.rejects(decode(encoded, { maxBroken: 2 }), { code: 'CONFIG', message: /maxBroken/ })
+  await t.throwsAsync(decode(all), { code: 'DATA', message: /30 of 30 .*; and 10 more$/ })
+  await t.throwsAsync(decode(encoded, { maxBroken: 2 }), { code: 'CONFIG', message: /maxBroken/ })
 })
 
-test('an error that is not about one image ends it all, and so does an abort', async () => {
+test('an error that is not about one image ends it all, and so does an abort', async (t) => {
   const encoded = await images(12)
   const failing = { ...encoded, read: () => Promise.reject(new AutoprogError('DATA', 'x.tar is closed')) }
-  await assert.rejects(decode(failing), { message: 'x.tar is closed' })
+  await t.throwsAsync(decode(failing), { message: 'x.tar is closed' })
   const controller = new AbortController()
   const read = (index: number) => {
     controller.abort()
     return encoded.read(index)
   }
   const reading = decode({ ...encoded, read }, controller)
-  await assert.rejects(reading, { name: 'AbortError' })
+  await checkAbort(t, reading)
 })
 
-test('stand-ins come from the same class first, in cyclic order, and then from the others', () => {
-  assert.deepEqual([...substitutes(3, Int32Array.of(0, 1, 0, 1, 0, 1))], [5, 1, 4, 0, 2])
-  assert.deepEqual([...substitutes(0, Int32Array.of(7))], [])
+test('stand-ins come from the same class first, in cyclic order, and then from the others', (t) => {
+  t.deepEqual([...substitutes(3, Int32Array.of(0, 1, 0, 1, 0, 1))], [5, 1, 4, 0, 2])
+  t.deepEqual([...substitutes(0, Int32Array.of(7))], [])
 })

@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import test from 'ava'
 import { readIdx } from '../../../lib/data/source/idx.js'
 import { temporaryFolder, writeTree } from '../images.js'
 
@@ -12,17 +11,17 @@ const header = (...words: number[]) => {
 }
 const good = Buffer.concat([header(0x803, 2, 3, 4), Buffer.from([...Array(24).keys()])])
 
-test('plain and gzipped files give the same array', async () => {
+test('plain and gzipped files give the same array', async (t) => {
   const folder = await temporaryFolder()
   await writeTree(folder, { plain: good, 'packed.gz': gzipSync(good) })
   for (const name of ['plain', 'packed']) {
     const { shape, data } = await readIdx(join(folder, name), 3)
-    assert.deepEqual(shape, [2, 3, 4])
-    assert.deepEqual([...data], [...Array(24).keys()])
+    t.deepEqual(shape, [2, 3, 4])
+    t.deepEqual([...data], [...Array(24).keys()])
   }
 })
 
-test('a corrupt file is named, with what is wrong', async () => {
+test('a corrupt file is named, with what is wrong', async (t) => {
   const folder = await temporaryFolder()
   const cases: [string, Buffer, RegExp][] = [
     ['empty', Buffer.alloc(0), /empty is not a valid IDX file: 0 bytes are too short/],
@@ -35,8 +34,8 @@ test('a corrupt file is named, with what is wrong', async () => {
   ]
   await writeTree(folder, Object.fromEntries(cases.map(([name, bytes]) => [name, bytes])))
   for (const [name, , message] of cases) {
-    await assert.rejects(readIdx(join(folder, name.replace(/\.gz$/, '')), 3), { code: 'DATA', message })
+    await t.throwsAsync(readIdx(join(folder, name.replace(/\.gz$/, '')), 3), { code: 'DATA', message })
   }
-  await assert.rejects(readIdx(join(folder, 'absent'), 3), { code: 'DATA', message: /absent is missing/ })
-  await assert.rejects(readIdx(folder, 3), { code: 'DATA', message: /Cannot read .*EISDIR/ })
+  await t.throwsAsync(readIdx(join(folder, 'absent'), 3), { code: 'DATA', message: /absent is missing/ })
+  await t.throwsAsync(readIdx(folder, 3), { code: 'DATA', message: /Cannot read .*EISDIR/ })
 })

@@ -2,16 +2,17 @@ import { availableParallelism } from 'node:os'
 import { layersOf } from '../growth/schedules.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
-import type { EpochEvent, StartEvent, StepEvent, Summary, TrainingEvent } from '../report/events.js'
-import { readSummary, recordEvents } from '../report/run-folder.js'
+import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
+import { recordEvents } from '../report/run-folder.js'
 import type { WeightsName } from '../session/batch.js'
 import { saveCheckpoint } from './checkpoint.js'
 import { evaluateHeldOut } from './held-out.js'
 import { bottleneck, evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
+import { stageEvent, startEvent, summaryOf } from './run-events.js'
 import { growthTo } from './stages.js'
-import { addSeconds, closeEpoch, enterStage, summarize } from './tally.js'
+import { addSeconds, closeEpoch, enterStage } from './tally.js'
 import { rateAt, trainStep } from './train-step.js'
 
 export type { TrainOptions } from './run.js'
@@ -40,27 +41,6 @@ async function* trainingEvents(config: Config, options: TrainOptions): AsyncGene
     await run?.labelMaps?.close()
     await run?.dataset.close()
     await device.close()
-  }
-}
-
-function startEvent({ config, dataset, device, model, loader, stages, state }: Run): StartEvent {
-  return {
-    type: 'start',
-    scheme: config.schedule.kind,
-    model: model.name,
-    data: dataset.name,
-    device: device.name,
-    threads: device.threads,
-    parameters: model.parameterCount(),
-    classes: dataset.classes.length,
-    trainImages: dataset.train.length,
-    testImages: dataset.test.length,
-    epochs: stages.epochs,
-    stepsPerEpoch: loader.stepsPerEpoch,
-    batch: config.batch,
-    flopsFull: model.flops(),
-    precision: config.precision,
-    resumedFrom: state.step > 0 ? state.step : null,
   }
 }
 
@@ -145,20 +125,6 @@ async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
   enterStage(state.tally, stage.index + 1, stage.subnetwork)
   addSeconds(state.tally, (performance.now() - started) / 1000, false)
   yield stageEvent(run)
-}
-
-function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent {
-  return {
-    type: 'stage',
-    stage: stage.index + 1,
-    stages: stages.count,
-    phase: state.searching ? 'search' : 'train',
-    subnetwork: state.subnetwork,
-    candidates: state.searching ? [...stage.candidates] : [],
-    step: state.step,
-    epoch: state.step / loader.stepsPerEpoch,
-    microBatch: tuner.choose(keyOf(state.subnetwork)),
-  }
 }
 
 /** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */
@@ -281,26 +247,4 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
     config.checkpoint.keep,
   )
   return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
-}
-
-function summaryOf({ config, dataset, model, state, options, stages, totalSeconds }: Run): Summary {
-  const { lastEpoch } = state
-  const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
-    (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
-    undefined,
-  )
-  return summarize(state.tally, {
-    scheme: config.schedule.kind,
-    model: model.name,
-    data: dataset.name,
-    seed: config.seed,
-    epochs: stages.epochs,
-    batch: config.batch,
-    top1: lastEpoch?.top1 ?? null,
-    top1Ema: best?.top1 ?? null,
-    bestEmaDecay: best?.decay ?? null,
-    totalSeconds: totalSeconds(),
-    flopsFull: model.flops(),
-    baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,
-  })
 }

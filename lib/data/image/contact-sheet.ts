@@ -39,7 +39,7 @@ export async function contactSheet(dataset: Dataset, { augmentation, size, seed 
     { x: left(1), y: margin + fontSize, text: `as training sees it, at ${size} x ${size} pixels`, kind: 'heading' },
   ]
   for (const [row, { index, image, name, label }] of chosen.entries()) {
-    overlays.push({ input: await fit(image, cell), left: left(0), top: top(row) })
+    overlays.push({ input: await fitted(image, cell), left: left(0), top: top(row) })
     const plans = Array.from({ length: draws }, (_, epoch) =>
       trainingPlan(image, size, augmentation, {}, { seed, epoch, sample: index }),
     )
@@ -49,7 +49,7 @@ export async function contactSheet(dataset: Dataset, { augmentation, size, seed 
     await transformImages(Array(draws).fill(image), image.channels, plans, side, made)
     for (let draw = 0; draw < draws; draw++) {
       const pixels = made.subarray(draw * stride, (draw + 1) * stride)
-      const input = await fit({ pixels, ...side, channels: image.channels }, cell)
+      const input = await fitted({ pixels, ...side, channels: image.channels }, cell)
       overlays.push({ input, left: left(1 + draw), top: top(row) })
     }
     const y = top(row) + cell + fontSize + 3
@@ -110,7 +110,7 @@ async function nextGood(split: Split, { label, indices }: Queue): Promise<Chosen
 }
 
 /** A cell of `side` x `side` pixels that shows the whole image; enlarged, pixels stay squares. */
-async function fit({ pixels, height, width, channels }: Image, side: number): Promise<Buffer> {
+async function fitted({ pixels, height, width, channels }: Image, side: number): Promise<Buffer> {
   const kernel = Math.max(width, height) < side ? 'nearest' : 'lanczos3'
   return sharp(pixels, { raw: { height, width, channels } })
     .toColourspace('srgb')

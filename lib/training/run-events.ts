@@ -1,0 +1,63 @@
+/** What a run says of itself: its start, its stages, its summary. */
+import type { EpochEvent, StartEvent, Summary, TrainingEvent } from '../report/events.js'
+import { readSummary } from '../report/run-folder.js'
+import type { Run } from './run.js'
+import { keyOf } from './run.js'
+import { summarize } from './tally.js'
+
+export function startEvent({ config, dataset, device, model, loader, stages, state }: Run): StartEvent {
+  return {
+    type: 'start',
+    scheme: config.schedule.kind,
+    model: model.name,
+    data: dataset.name,
+    device: device.name,
+    threads: device.threads,
+    parameters: model.parameterCount(),
+    classes: dataset.classes.length,
+    trainImages: dataset.train.length,
+    testImages: dataset.test.length,
+    epochs: stages.epochs,
+    stepsPerEpoch: loader.stepsPerEpoch,
+    batch: config.batch,
+    flopsFull: model.flops(),
+    precision: config.precision,
+    resumedFrom: state.step > 0 ? state.step : null,
+  }
+}
+
+export function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent {
+  return {
+    type: 'stage',
+    stage: stage.index + 1,
+    stages: stages.count,
+    phase: state.searching ? 'search' : 'train',
+    subnetwork: state.subnetwork,
+    candidates: state.searching ? [...stage.candidates] : [],
+    step: state.step,
+    epoch: state.step / loader.stepsPerEpoch,
+    microBatch: tuner.choose(keyOf(state.subnetwork)),
+  }
+}
+
+export function summaryOf({ config, dataset, model, state, options, stages, totalSeconds }: Run): Summary {
+  const { lastEpoch } = state
+  const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
+    (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
+    undefined,
+  )
+  return summarize(state.tally, {
+    scheme: config.schedule.kind,
+    model: model.name,
+    data: dataset.name,
+    seed: config.seed,
+    epochs: stages.epochs,
+    batch: config.batch,
+    top1: lastEpoch?.top1 ?? null,
+    top1Ema: best?.top1 ?? null,
+    bestEmaDecay: best?.decay ?? null,
+    totalSeconds: totalSeconds(),
+    flopsFull: model.flops(),
+    baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,
+  })
+}

@@ -5,11 +5,13 @@ import test from 'ava'
 const root = join(import.meta.dirname, '..')
 
 /** What each floor may import besides itself; from the ground up. `graph` and `data` stand side by side and never meet below `training`. */
-const ground = ['errors', 'random', 'native', 'safetensors']
+const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors']
 const allowed: Record<string, readonly string[]> = {
   errors: [],
   random: ['errors'],
   native: ['errors'],
+  checksum: [],
+  half: [],
   safetensors: ['errors'],
   report: ground,
   data: [...ground, 'report'],

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import type { TensorFile } from '../lib/models/weights.js'
-import { readTensors } from '../lib/models/weights.js'
+import type { TensorFile } from '../lib/models/tensor-file.js'
+import { readTensors } from '../lib/models/tensor-file.js'
 
 /** Reading the float64 ground truth in test/golden and comparing with it. */
 

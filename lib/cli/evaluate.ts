@@ -36,6 +36,6 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   printResult(
     options,
     { run, ...result },
-    `${integer(result.images)} images, ${result.resolution} px\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`,
+    `${result.notices.map((notice) => `note: ${notice}\n`).join('')}${integer(result.images)} images, ${result.resolution} px\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`,
   )
 }

@@ -8,7 +8,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { AutoprogError } from '../errors.js'
@@ -16,8 +16,8 @@ import type { Summary, TrainingEvent } from './events.js'
 
 /**
  * Passes events on and writes each to `folder` first. A `start` event with `resumedFrom` cuts the log back to that
- * step, since what an interrupted run said after its last checkpoint will be said again; any other start empties it.
- * Throws CHECKPOINT where the folder cannot be written.
+ * step, since what an interrupted run said after its last checkpoint will be said again; any other start empties it. From a
+ * damaged line on the log is lost, which a notice says. Throws CHECKPOINT where the folder cannot be written.
  */
 export async function* recordEvents(
   events: AsyncIterable<TrainingEvent>,
@@ -30,13 +30,17 @@ export async function* recordEvents(
   })
   try {
     for await (const event of events) {
+      const told: TrainingEvent[] = [event]
       writing(path, () => {
-        if (event.type === 'start')
-          ftruncateSync(file, event.resumedFrom === null ? 0 : keptBytes(path, event.resumedFrom))
-        writeSync(file, `${JSON.stringify(event)}\n`)
+        if (event.type === 'start') {
+          const { bytes, damage } = event.resumedFrom === null ? { bytes: 0 } : keptPart(path, event.resumedFrom)
+          ftruncateSync(file, bytes)
+          if (damage !== undefined) told.push({ type: 'notice', message: damage })
+        }
+        writeFileSync(file, told.map((each) => `${JSON.stringify(each)}\n`).join(''))
       })
       if (event.type === 'end') writeSummary(folder, event.summary)
-      yield event
+      yield* told
     }
   } finally {
     closeSync(file)
@@ -45,7 +49,10 @@ export async function* recordEvents(
 
 /** The events of a run, in order; a last line cut short by a crash is left out. Throws CHECKPOINT. */
 export function readEvents(folder: string): TrainingEvent[] {
-  return [...eventLines(readText(join(folder, 'events.jsonl')))].map(({ event }) => event)
+  return [...eventLines(readBytes(join(folder, 'events.jsonl')))].map(({ event, text }) => {
+    if (event !== undefined) return event
+    throw new AutoprogError('CHECKPOINT', `events.jsonl holds a line that is not JSON: ${text.slice(0, 60)}`)
+  })
 }
 
 export function hasSummary(folder: string): boolean {
@@ -54,7 +61,7 @@ export function hasSummary(folder: string): boolean {
 
 /** The summary of a finished run. Throws CHECKPOINT where there is none. */
 export function readSummary(folder: string): Summary {
-  const text = readText(join(folder, 'summary.json'))
+  const text = readBytes(join(folder, 'summary.json')).toString('utf8')
   try {
     return JSON.parse(text) as Summary
   } catch (cause) {
@@ -69,7 +76,7 @@ export function writeAtomically(path: string, text: string): void {
     const temporary = `${path}.tmp`
     const file = openSync(temporary, 'w')
     try {
-      writeSync(file, text)
+      writeFileSync(file, text) // unlike writeSync, all of it or an error
       fsyncSync(file)
     } finally {
       closeSync(file)
@@ -82,33 +89,43 @@ function writeSummary(folder: string, summary: Summary): void {
   writeAtomically(join(folder, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`)
 }
 
-function keptBytes(path: string, resumedFrom: number): number {
-  let kept = 0
-  for (const { event, end } of eventLines(readText(path))) {
+/** What the log held when the checkpoint of a step was written last, in bytes: up to its last event, or before the next step. */
+function keptPart(path: string, resumedFrom: number): { bytes: number; damage?: string } {
+  let bytes = 0
+  let atCheckpoint: number | undefined
+  for (const { event, end, number } of eventLines(readBytes(path))) {
+    if (event === undefined)
+      return { bytes, damage: `${path} was damaged: what it held from line ${number} on is lost` }
     if (event.type === 'step' && event.step >= resumedFrom) break
-    kept = end
-    if (event.type === 'checkpoint' && event.step === resumedFrom) break
+    bytes = end
+    if (event.type === 'checkpoint' && event.step === resumedFrom) atCheckpoint = end
   }
-  return kept
+  return { bytes: atCheckpoint ?? bytes }
 }
 
-function* eventLines(text: string): Generator<{ event: TrainingEvent; end: number }> {
-  let end = 0
-  for (const line of text.split('\n').slice(0, -1)) {
-    end += Buffer.byteLength(line) + 1
-    try {
-      yield { event: JSON.parse(line) as TrainingEvent, end }
-    } catch (cause) {
-      throw new AutoprogError('CHECKPOINT', `events.jsonl holds a line that is not JSON: ${line.slice(0, 60)}`, {
-        cause,
-      })
-    }
+/** The whole lines of a log, each with the bytes up to its end; without an event where it is not JSON. */
+function* eventLines(log: Buffer): Generator<{ event?: TrainingEvent; text: string; end: number; number: number }> {
+  let begin = 0
+  for (let number = 1; ; number++) {
+    const end = log.indexOf('\n', begin) + 1
+    if (end === 0) return // cut short by a crash
+    const text = log.toString('utf8', begin, end - 1)
+    begin = end
+    yield { text, end, number, ...parsed(text) }
   }
 }
 
-function readText(path: string): string {
+function parsed(text: string): { event?: TrainingEvent } {
   try {
-    return readFileSync(path, 'utf8')
+    return { event: JSON.parse(text) as TrainingEvent }
+  } catch {
+    return {}
+  }
+}
+
+function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path)
   } catch (cause) {
     const hint = 'give the folder of a run that autoprog train has ended'
     throw new AutoprogError('CHECKPOINT', `Cannot read ${path}`, { hint, cause })

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AutoprogError } from '../errors.js'
-import { readTensors, writeTensors } from '../models/weights.js'
+import { readTensors, writeTensors } from '../models/tensor-file.js'
 import type { SessionState } from '../session/grow.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
@@ -9,9 +9,13 @@ export interface Checkpoint<T> {
   readonly path: string
   readonly tensors: SessionState
   readonly trainer: T
+  /** What was wrong with newer ones. */
+  readonly notices: readonly string[]
 }
 
-const version = '1'
+/** Since version 2 a checkpoint carries a checksum. */
+const version = '2'
+const versions = ['1', version]
 const folderOf = (run: string) => join(run, 'checkpoints')
 const stepOf = (file: string) => Number(/^step-(\d+)\.safetensors$/.exec(file)?.[1] ?? Number.NaN)
 
@@ -39,28 +43,48 @@ export async function saveCheckpoint(
   return path
 }
 
-/** The newest checkpoint of a run, or the one named. Throws CHECKPOINT where there is none, it is damaged, or of another recipe. */
+/**
+ * The newest sound checkpoint of a run, or the one named. Throws CHECKPOINT where there is none, each is damaged, or it is of
+ * another recipe.
+ */
 export async function loadCheckpoint<T>(run: string, recipe?: string, file?: string): Promise<Checkpoint<T>> {
-  const newest = file ?? (await list(run)).at(-1)
-  if (newest === undefined)
-    throw new AutoprogError('CHECKPOINT', `There is no checkpoint in ${folderOf(run)}`, {
+  const candidates = file === undefined ? (await list(run)).reverse() : [file]
+  const damages: AutoprogError[] = []
+  for (const candidate of candidates) {
+    const path = join(folderOf(run), candidate)
+    const read = await readCheckpoint<T>(path).catch((error: unknown) => {
+      if (!(error instanceof AutoprogError)) throw error
+      damages.push(error)
+    })
+    if (read === undefined) continue
+    if (recipe !== undefined && read.recipe !== recipe)
+      throw new AutoprogError(
+        'CHECKPOINT',
+        `${path} was written under another recipe${firstDifference(read.recipe, recipe)}`,
+        {
+          hint: 'Resume with the recipe in config.yaml of the run folder, or start a new run in another folder.',
+        },
+      )
+    const notices = damages.map(({ message }) => `${message}; an older checkpoint is used instead, ${path}`)
+    return { path, tensors: read.tensors, trainer: read.trainer, notices }
+  }
+  throw (
+    damages[0] ??
+    new AutoprogError('CHECKPOINT', `There is no checkpoint in ${folderOf(run)}`, {
       hint: 'Give the folder of a run that has written one, or start without --resume.',
     })
-  const path = join(folderOf(run), newest)
-  const { tensors, metadata } = await readTensors(path)
-  if (metadata.version !== version || metadata.trainer === undefined)
+  )
+}
+
+async function readCheckpoint<T>(path: string): Promise<{ tensors: SessionState; trainer: T; recipe?: string }> {
+  const { tensors, metadata, checked } = await readTensors(path)
+  const known = metadata.version !== undefined && versions.includes(metadata.version)
+  if (!known || metadata.trainer === undefined || (metadata.version === version && !checked))
     throw new AutoprogError('CHECKPOINT', `${path} is not a checkpoint of this version of autoprog`, {
       hint: 'It may hold weights alone: load those with session.load.',
     })
-  if (recipe !== undefined && metadata.recipe !== recipe)
-    throw new AutoprogError(
-      'CHECKPOINT',
-      `${path} was written under another recipe${firstDifference(metadata.recipe, recipe)}`,
-      {
-        hint: 'Resume with the recipe in config.yaml of the run folder, or start a new run in another folder.',
-      },
-    )
-  return { path, tensors, trainer: JSON.parse(metadata.trainer) as T }
+  const { recipe } = metadata
+  return { tensors, trainer: JSON.parse(metadata.trainer) as T, ...(recipe !== undefined && { recipe }) }
 }
 
 export async function hasCheckpoint(run: string): Promise<boolean> {

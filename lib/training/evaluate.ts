@@ -22,6 +22,7 @@ export interface EvaluateResult extends Accuracy {
   readonly emas: (Accuracy & { decay: number })[]
   readonly images: number
   readonly resolution: number
+  readonly notices: readonly string[]
 }
 
 /**
@@ -46,7 +47,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       onProgress: options.onProgress,
     })
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
-    return { ...own!, emas, images: dataset.test.length, resolution }
+    return { ...own!, emas, images: dataset.test.length, resolution, notices: trained.notices }
   } finally {
     await trained.close()
   }

@@ -134,6 +134,7 @@ async function beginRun({ config, options, dataset, device, model, labelMaps, no
   })
   const stages = planRun(config, model, loader.stepsPerEpoch)
   const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, recipeOf(config)) : undefined
+  notices.push(...(restored?.notices ?? []))
   const first = stages.stage(0, undefined)
   const state: TrainerState = restored?.trainer ?? {
     step: 0,

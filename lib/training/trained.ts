@@ -20,6 +20,8 @@ export interface Trained {
   readonly resolution: number
   /** Of the checkpoint, averages included. */
   readonly tensors: SessionState
+  /** What was wrong with newer checkpoints. */
+  readonly notices: readonly string[]
   close(): Promise<void>
 }
 
@@ -38,7 +40,7 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   // RUN/checkpoints/step-00001234.safetensors
   const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
   const config = loadConfig({ file: join(run, 'config.yaml') })
-  const { tensors, trainer } = await loadCheckpoint<{
+  const { tensors, trainer, notices } = await loadCheckpoint<{
     blocks: readonly number[]
     subnetwork: { resolution: number }
   }>(run, undefined, file)
@@ -66,7 +68,7 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
     closing.push(session.close)
     await session.restore(tensors)
     const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
-    return { config, dataset, session, resolution, tensors, close }
+    return { config, dataset, session, resolution, tensors, notices, close }
   } catch (error) {
     await close()
     throw error

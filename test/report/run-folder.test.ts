@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -40,6 +40,28 @@ test('a resumed run takes back what was said after its checkpoint', async (t) =>
   const again: TrainingEvent[] = [{ ...start, resumedFrom: 2 }, step(2)]
   await record(again, folder)
   t.deepEqual(readEvents(folder), [...kept, ...again])
+})
+
+test('what was said between two checkpoints of one step is kept', async (t) => {
+  const folder = join(root, 'twice')
+  const checkpoint: TrainingEvent = { type: 'checkpoint', path: 'checkpoints/2', step: 2 }
+  const kept: TrainingEvent[] = [start, step(0), step(1), checkpoint, { type: 'notice', message: 'found' }, checkpoint]
+  await record([...kept, step(2)], folder)
+  await record([{ ...start, resumedFrom: 2 }], folder)
+  t.deepEqual(readEvents(folder), [...kept, { ...start, resumedFrom: 2 }])
+})
+
+test('a damaged line is cut off with all that follows, and a notice says so', async (t) => {
+  const folder = join(root, 'damaged')
+  await record([start, step(0), step(1), step(2)], folder)
+  const log = readFileSync(join(folder, 'events.jsonl'))
+  log[log.indexOf('"step":1') - 1] = 0xff
+  writeFileSync(join(folder, 'events.jsonl'), log)
+  t.throws(() => readEvents(folder), { code: 'CHECKPOINT', message: /not JSON/ })
+  const seen = await record([{ ...start, resumedFrom: 3 }, step(3)], folder)
+  const [, notice] = seen
+  t.true(notice?.type === 'notice' && /damaged: what it held from line 3 on is lost/.test(notice.message))
+  t.deepEqual(readEvents(folder), [start, step(0), ...seen])
 })
 
 test('a checkpoint that was written but not yet logged keeps the steps before it', async (t) => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
 import test from 'ava'
 import sharp from 'sharp'
-import { readTensors } from '../../lib/models/weights.js'
+import { readTensors } from '../../lib/models/tensor-file.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
 import type { Config, ConfigInput } from '../../lib/recipe/config.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
@@ -331,6 +331,29 @@ test('training: resuming refuses an empty folder, another recipe and a damaged c
     message: /not a valid safetensors file/,
   })
   await writeFile(path, bytes)
+})
+
+test('training: a damaged checkpoint gives way to an older sound one, with a notice, and the end is the same', async (t) => {
+  const out = join(folder, 'damaged')
+  const kept = recipe({ checkpoint: { keep: 2 } })
+  const controller = new AbortController()
+  await checkAbort(t, async () => {
+    for await (const event of train(kept, { out, signal: controller.signal }))
+      if (event.type === 'epoch' && event.epoch === 5) controller.abort()
+  })
+  const files = (await readdir(join(out, 'checkpoints'))).sort()
+  t.is(files.length, 2)
+  const newest = join(out, 'checkpoints', files[1]!)
+  const bytes = await readFile(newest)
+  bytes[bytes.length >> 1]! ^= 1
+  await writeFile(newest, bytes)
+  const resumed = await collect(train(kept, { out, resume: true }))
+  const notices = ofType(resumed, 'notice').map(({ message }) => message)
+  t.regex(notices.join('\n'), new RegExp(`${files[1]} .*checksum.*; an older checkpoint is used instead, .*${files[0]}`))
+  t.deepEqual(
+    ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
+    ofType(events, 'step').map(({ step, loss }) => [step, loss]),
+  )
 })
 
 test('training: an output folder that cannot be made is an error before anything is trained', async (t) => {

@@ -1,8 +1,8 @@
 /** Writes a file of label maps row by row, under a temporary name until it is whole, so that it can be gone on with. */
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { AutoprogError } from '../../errors.js'
+import { toHalves } from '../../half.js'
 import { readBytes, writeAll } from '../source/pack-file.js'
-import { toHalves } from './half.js'
 import type { MapShape } from './label-files.js'
 import { bytesOfType, readTensorHeader } from './tensor-file.js'
 import type { Labels } from './token-labels.js'

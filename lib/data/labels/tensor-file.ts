@@ -1,10 +1,10 @@
 /** Safetensors files too large to be read whole: where their tensors lie, and what the bytes of a part of one mean. */
 import type { FileHandle } from 'node:fs/promises'
 import { AutoprogError } from '../../errors.js'
+import { fromHalves } from '../../half.js'
 import type { StoredPlace, TensorHeader } from '../../safetensors.js'
 import { headerLength, parseHeader } from '../../safetensors.js'
 import { readBytes } from '../source/pack-file.js'
-import { fromHalves } from './half.js'
 
 const widths = { F32: 4, F16: 2, I64: 8, I32: 4, I16: 2, U8: 1 } as const
 export type NumberType = keyof typeof widths

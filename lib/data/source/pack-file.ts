@@ -11,8 +11,8 @@
  * A million entries open in a fraction of a second, since the columns are views of the index as it was read.
  */
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { crc32 } from '../../checksum.js'
 import { AutoprogError } from '../../errors.js'
-import { crc32 } from './checksum.js'
 
 const magic = 'autoprog'
 const version = 1

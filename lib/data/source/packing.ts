@@ -1,12 +1,12 @@
 /** Makes a pack of a dataset: every image is decoded once, made smaller where it is large, and stored to be read quickly. */
 import sharp from 'sharp'
+import { crc32 } from '../../checksum.js'
 import { AutoprogError, expected } from '../../errors.js'
 import { forEachConcurrently } from '../concurrent.js'
 import { decodingLanes } from '../image/decode.js'
 import { transformImages } from '../image/operations.js'
 import { prefetch } from '../prefetch.js'
 import { createBrokenImages, standIns } from './broken.js'
-import { crc32 } from './checksum.js'
 import type { Dataset, Image, Split } from './dataset.js'
 import { type Columns, createColumns, type PackedHalf, writePack } from './pack-file.js'
 

@@ -1,8 +1,8 @@
-/** CRC-32 as in zlib and PNG. */
+/** CRC-32 as in zlib and PNG; of what comes in parts with the value of the part before. */
 import * as zlib from 'node:zlib'
 
 /** Node's own where it has one (20.15 and later), a table otherwise. */
-export const crc32: (bytes: Uint8Array) => number = zlib.crc32 ?? tableCrc32
+export const crc32: (bytes: Uint8Array, before?: number) => number = zlib.crc32 ?? tableCrc32
 
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte
@@ -10,8 +10,8 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   return remainder
 })
 
-export function tableCrc32(bytes: Uint8Array): number {
-  let remainder = 0xffffffff
+export function tableCrc32(bytes: Uint8Array, before = 0): number {
+  let remainder = (before ^ 0xffffffff) >>> 0
   for (const byte of bytes) remainder = (remainder >>> 8) ^ table[(remainder ^ byte) & 0xff]!
   return (remainder ^ 0xffffffff) >>> 0
 }

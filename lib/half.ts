@@ -1,4 +1,4 @@
-/** 16-bit floats (IEEE 754 binary16), which Node's typed arrays lack. */
+/** 16-bit floats (IEEE 754 binary16, and bfloat16), which Node's typed arrays lack. */
 
 const bits = new Uint32Array(1)
 const value = new Float32Array(bits.buffer)
@@ -43,4 +43,9 @@ function toHalf(number: number): number {
   const [rest, middle] = [mantissa & (2 ** shift - 1), 2 ** (shift - 1)]
   const raised = rest > middle || (rest === middle && (kept & 1) === 1) ? 1 : 0
   return sign | ((Math.max(0, exponent) << 10) + kept + raised) // a carry moves on into the exponent
+}
+
+/** bfloat16 is the upper half of a 32-bit float. */
+export function fromBfloats(bfloats: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(bfloats, (bfloat) => bfloat << 16).buffer)
 }

@@ -1,0 +1,140 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { readTensors, writeTensors } from '../../lib/models/tensor-file.js'
+
+let folder: string
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'autoprog-weights-'))
+})
+test.after.always(() => rm(folder, { recursive: true, force: true }))
+
+/** A file of this header and so many bytes of data. */
+async function file(header: unknown, bytes: number, length?: number): Promise<string> {
+  const text = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
+  const head = Buffer.alloc(8)
+  head.writeBigUInt64LE(BigInt(length ?? text.length))
+  const path = join(folder, 'case.safetensors')
+  await writeFile(path, Buffer.concat([head, text, Buffer.alloc(bytes)]))
+  return path
+}
+
+test('safetensors: what is written is read back, metadata included', async (t) => {
+  const path = join(folder, 'round.safetensors')
+  const tensors = new Map([
+    ['mask', { shape: [3], values: Uint8Array.of(1, 0, 255) }],
+    ['a', { shape: [2, 2], values: Float32Array.of(1, -2.5, 3e-40, Number.NaN) }],
+    ['steps', { shape: [], values: Int32Array.of(-7) }],
+    ['none', { shape: [0, 4], values: new Float32Array(0) }],
+  ])
+  await writeTensors(path, tensors, { note: 'ä' })
+  const back = await readTensors(path)
+  t.deepEqual(new Map([...back.tensors].sort()), new Map([...tensors].sort()))
+  t.deepEqual(back.metadata, { note: 'ä' })
+  t.deepEqual(await readdir(folder), ['round.safetensors'])
+})
+
+const f32 = (shape: number[], from: number, to: number) => ({ dtype: 'F32', shape, data_offsets: [from, to] })
+const broken: [string, () => Promise<string>, RegExp][] = [
+  ['no file', async () => join(folder, 'nothing'), /Cannot read .*ENOENT/],
+  [
+    'an empty file',
+    async () => {
+      await writeFile(join(folder, 'empty'), '')
+      return join(folder, 'empty')
+    },
+    /it has 0 bytes/,
+  ],
+  ['a header longer than the file', () => file({}, 0, 1e6), /its header claims 1000000 bytes/],
+  ['a header of absurd length', () => file({}, 0, 2 ** 52), /its header claims/],
+  ['a header that is no JSON', () => file('{"a":', 0), /its header is not JSON/],
+  ['a header that is no object', () => file([1], 0), /not an object of tensors/],
+  ['an unknown type', () => file({ a: { ...f32([1], 0, 4), dtype: 'F64' } }, 4), /a has type F64/],
+  ['a type of another kind', () => file({ a: { ...f32([1], 0, 4), dtype: 'toString' } }, 4), /a has type toString/],
+  ['a negative extent', () => file({ a: f32([-1], 0, 4) }, 4), /no proper shape/],
+  ['offsets out of range', () => file({ a: f32([2], 0, 8) }, 4), /bytes 0 to 8 of 4/],
+  ['offsets in reverse', () => file({ a: f32([1], 4, 0) }, 4), /bytes 4 to 0/],
+  ['a shape that does not fit its bytes', () => file({ a: f32([3], 0, 8) }, 8), /should have 12 bytes but has 8/],
+  ['tensors that overlap', () => file({ a: f32([2], 0, 8), b: f32([2], 4, 12) }, 12), /b overlaps/],
+  ['a gap', () => file({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), /b leaves a gap/],
+  ['bytes that belong to nobody', () => file({ a: f32([1], 0, 4) }, 8), /4 bytes belong to no tensor/],
+]
+for (const [name, make, pattern] of broken)
+  test(`safetensors: ${name} is an error`, async (t) => {
+    await t.throwsAsync(readTensors(await make()), { code: 'CHECKPOINT', message: pattern })
+  })
+
+test('safetensors: a file cut off anywhere is an error', async (t) => {
+  const path = join(folder, 'cut.safetensors')
+  await writeTensors(path, new Map([['a', { shape: [4], values: Float32Array.of(1, 2, 3, 4) }]]))
+  const bytes = await readFile(path)
+  for (let length = 0; length < bytes.length; length++) {
+    await writeFile(path, bytes.subarray(0, length))
+    await t.throwsAsync(readTensors(path), undefined, `${length} bytes`)
+  }
+})
+
+test('safetensors: a flipped bit anywhere is an error, also in the metadata', async (t) => {
+  const path = join(folder, 'flipped.safetensors')
+  const values = Float32Array.from({ length: 40 }, (_, index) => Math.sin(index))
+  await writeTensors(path, new Map([['a', { shape: [40], values }]]), { version: '2', note: 'x' })
+  t.true((await readTensors(path)).checked)
+  const bytes = await readFile(path)
+  let unchecked = 0
+  for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    const wrong = Buffer.from(bytes)
+    wrong[bit >> 3]! ^= 1 << (bit & 7)
+    await writeFile(path, wrong)
+    const read = await readTensors(path).catch(() => undefined)
+    if (read?.checked) t.fail(`bit ${bit}`)
+    if (read !== undefined) unchecked++ // the name of the checksum itself: whoever wants one sees that there is none
+  }
+  t.true(unchecked <= 8 * 'autoprog_crc32'.length + 8 * '__metadata__'.length, `${unchecked}`)
+})
+
+test('safetensors: 16-bit floats of both kinds are widened', async (t) => {
+  const text = JSON.stringify({
+    half: { dtype: 'F16', shape: [3], data_offsets: [0, 6] },
+    bfloat: { dtype: 'BF16', shape: [3], data_offsets: [6, 12] },
+  })
+  const head = Buffer.alloc(8)
+  head.writeBigUInt64LE(BigInt(text.length))
+  const path = join(folder, 'half.safetensors')
+  // 1, -2, 2^-24 and 1, -2, 3.140625.
+  const data = Buffer.from(Uint16Array.of(0x3c00, 0xc000, 1, 0x3f80, 0xc000, 0x4049).buffer)
+  await writeFile(path, Buffer.concat([head, Buffer.from(text), data]))
+  const { tensors, checked } = await readTensors(path)
+  t.false(checked)
+  t.deepEqual([...tensors.get('half')!.values], [1, -2, 2 ** -24])
+  t.deepEqual([...tensors.get('bfloat')!.values], [1, -2, 3.140625])
+})
+
+test('safetensors: more than two gigabytes are written and read', async (t) => {
+  const path = join(folder, 'large.safetensors')
+  const values = Float32Array.from({ length: 2 ** 26 }, (_, index) => index)
+  await writeTensors(path, new Map([...'abcdefghi'].map((name) => [name, { shape: [2 ** 26], values }])))
+  t.true((await stat(path)).size > 2 ** 31)
+  const { tensors, checked } = await readTensors(path)
+  await rm(path)
+  t.true(checked)
+  t.is(tensors.size, 9)
+  for (const name of 'ai')
+    t.is(Buffer.compare(Buffer.from(tensors.get(name)!.values.buffer), Buffer.from(values.buffer)), 0)
+})
+
+test('safetensors: neither a pipe nor a device is waited for', async (t) => {
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  for (const path of [pipe, '/dev/zero', folder])
+    await t.throwsAsync(readTensors(path), { code: 'CHECKPOINT', message: /not a regular file/ })
+})
+
+test('safetensors: an error while writing leaves the old file', async (t) => {
+  const path = join(folder, 'missing', 'w.safetensors')
+  await t.throwsAsync(writeTensors(path, new Map()), { message: /the folder does not exist/ })
+  await mkdir(join(folder, 'taken.safetensors'))
+  await t.throwsAsync(writeTensors(join(folder, 'taken.safetensors'), new Map()), { message: /Cannot write/ })
+  t.true(!(await readdir(folder)).some((name) => name.endsWith('.tmp')))
+})

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { crc32, tableCrc32 } from '../lib/checksum.js'
 import { noise } from './data/images.js'
+import { test } from './serial.js'
 
 test('the checksum is the CRC-32 of zlib and PNG', (t) => {
   for (const sum of [crc32, tableCrc32]) {

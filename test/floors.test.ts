@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
+import { test } from './serial.js'
 
 const root = join(import.meta.dirname, '..')
 

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { fromHalves, toHalves } from '../lib/half.js'
 import { draw } from '../lib/random.js'
+import { test } from './serial.js'
 
 test('every 16-bit float is read and written as itself', (t) => {
   const all = Uint16Array.from({ length: 2 ** 16 }, (_, bits) => bits)

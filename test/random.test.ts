@@ -1,6 +1,6 @@
-import test from 'ava'
 import { Purpose, permutation, philox, toInteger, toUnit } from '../lib/random.js'
 import { different, same } from './same.js'
+import { test } from './serial.js'
 
 test("Philox gives the known answers of its authors' library (Random123, philox4x32-10)", (t) => {
   const f = 0xffffffff

@@ -1,5 +1,5 @@
 import type { ImplementationFn } from 'ava'
-import test from 'ava'
+import { test } from './serial.js'
 
 /** `test`, or where there is a reason against it, `test.skip` with the reason in the title. */
 export function unless(reason: unknown): (title: string, implementation: ImplementationFn<[]>) => void {

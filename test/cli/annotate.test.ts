@@ -6,7 +6,6 @@ import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import sharp from 'sharp'
 import { loadDataset } from '../../datasets/index.js'
 import { transformImages } from '../../lib/data/image/operations.js'
@@ -14,6 +13,7 @@ import { openLabelMaps } from '../../lib/data/labels/token-labels.js'
 import { draw, toInteger } from '../../lib/random.js'
 import { openTrained } from '../../lib/training/trained.js'
 import { temporaryFolder, writeTree } from '../data/images.js'
+import { test } from '../serial.js'
 
 const folder = await temporaryFolder()
 const run = join('runs', 'halves')

@@ -6,11 +6,11 @@ import { join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import sharp from 'sharp'
 import { pack } from 'tar-stream'
 import { classPictures, picture, temporaryFolder, vastPng, writeTree } from '../data/images.js'
 import { different, same } from '../same.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 const folder = await temporaryFolder()

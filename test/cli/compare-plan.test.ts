@@ -1,7 +1,7 @@
-import test from 'ava'
 import { missingSchemes, planRuns, sameConfig, shortenedOriginal } from '../../lib/cli/compare-plan.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
 import { summary } from '../report/fixtures.js'
+import { test } from '../serial.js'
 
 const config = resolveConfig({
   data: 'mnist',

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { createCounter } from '../../lib/cli/counter.js'
+import { test } from '../serial.js'
 
 function stream(isTTY: boolean) {
   const written: string[] = []

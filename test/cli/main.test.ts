@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
+import { test } from '../serial.js'
 
 const main = resolve('lib/cli/main.ts')
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-cli-'))

@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { classPictures, temporaryFolder, writeTree } from '../data/images.js'
+import { test } from '../serial.js'
 
 test('a folder becomes one file, which is not written over unless asked to', async (t) => {
   const folder = await temporaryFolder()

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import sharp from 'sharp'
 import type { SchemeStatistics } from '../../lib/report/comparison.js'
 import type { Summary } from '../../lib/report/events.js'
 import { readEvents, readSummary } from '../../lib/report/run-folder.js'
+import { test } from '../serial.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-train-'))
 

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
-import test from 'ava'
 import { forEachConcurrently, unlessAborted } from '../../lib/data/concurrent.js'
+import { test } from '../serial.js'
 
 test('everything is done once, begun in order, never more than the limit at a time', async (t) => {
   const begun: number[] = []

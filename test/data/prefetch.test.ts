@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
-import test from 'ava'
 import { type PrefetchOptions, prefetch } from '../../lib/data/prefetch.js'
+import { test } from '../serial.js'
 
 const options = (given: Partial<PrefetchOptions<number>>): PrefetchOptions<number> => ({
   first: 0,

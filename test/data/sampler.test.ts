@@ -1,7 +1,7 @@
-import test from 'ava'
 import { createSampler, type SamplerOptions, slicedPermutation } from '../../lib/data/sampler.js'
 import { Purpose, permutation } from '../../lib/random.js'
 import { different, same } from '../same.js'
+import { test } from '../serial.js'
 
 const options: SamplerOptions = {
   length: 103,

@@ -1,10 +1,10 @@
 import { rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { noise, temporaryFolder } from '../data/images.js'
 import { checkAbort, checkError } from '../error.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 
 const names = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 const files = ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5', 'test_batch'].map(

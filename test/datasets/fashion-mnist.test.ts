@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { loadFashionMnist } from '../../datasets/fashion-mnist.js'
 import { packageFolder } from '../../datasets/package.js'
 import { temporaryFolder, writeTree } from '../data/images.js'
+import { test } from '../serial.js'
 
 test('the package gives 6,000 images of each class for training and 1,000 for testing', async (t) => {
   const { name, classes, channels, train, test: held, notices } = await loadFashionMnist()

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import test from 'ava'
 import { listImageFolder, loadImageFolder } from '../../datasets/image-folder.js'
 import { createLoader } from '../../lib/data/loader.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort } from '../error.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 test('two halves of small pictures of one size are held in memory', async (t) => {

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { datasetNames, loadDataset } from '../../datasets/index.js'
 import { classPictures, temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort, checkError } from '../error.js'
+import { test } from '../serial.js'
 
 test('names and paths lead to their datasets', async (t) => {
   t.deepEqual(datasetNames, ['fashion-mnist', 'mnist'])

@@ -1,10 +1,10 @@
 import { copyFile, mkdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { loadMnist } from '../../datasets/mnist.js'
 import { packageFolder } from '../../datasets/package.js'
 import { temporaryFolder } from '../data/images.js'
 import { checkError } from '../error.js'
+import { test } from '../serial.js'
 
 const home = process.cwd()
 test.after.always(() => process.chdir(home))

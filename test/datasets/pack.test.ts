@@ -1,6 +1,5 @@
 import { access, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { loadImageFolder } from '../../datasets/image-folder.js'
 import { loadDataset } from '../../datasets/index.js'
 import { loadPack } from '../../datasets/pack.js'
@@ -13,6 +12,7 @@ import { train } from '../../lib/training/trainer.js'
 import { classPictures, deit, noise, type PictureOptions, temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort, checkError } from '../error.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 
 const mixed = (i: number): PictureOptions => ({ height: 40 + i, width: 70 - (i % 9), format: 'jpeg' })
 

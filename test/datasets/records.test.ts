@@ -1,8 +1,8 @@
 import { join } from 'node:path'
-import test from 'ava'
 import { readRecords } from '../../datasets/records.js'
 import { temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort } from '../error.js'
+import { test } from '../serial.js'
 
 async function read(text: string, size = 3) {
   const folder = await temporaryFolder()

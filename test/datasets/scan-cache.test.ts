@@ -1,11 +1,11 @@
 import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import test from 'ava'
 import { loadImageFolder } from '../../datasets/image-folder.js'
 import { cachedScan } from '../../datasets/scan-cache.js'
 import { loadTar } from '../../datasets/tar.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 import { writeTar } from './archives.js'
 

@@ -1,12 +1,12 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { expandBraces } from '../../datasets/shards.js'
 import type { Split } from '../../lib/data/source/dataset.js'
 import { noise, picture, temporaryFolder } from '../data/images.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import { type Members, writeTar } from './archives.js'
 
 /** Images of WebDataset: the label of key k is (k * 7) mod 3, its pixels are noise of seed k. */

@@ -2,12 +2,12 @@ import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
-import test from 'ava'
 import { pack } from 'tar-stream'
 import { loadTar } from '../../datasets/tar.js'
 import { classPictures, noise, picture, temporaryFolder } from '../data/images.js'
 import { checkError } from '../error.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 
 type Members = Record<string, Uint8Array | 'folder' | 'link'>
 

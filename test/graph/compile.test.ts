@@ -1,4 +1,3 @@
-import test from 'ava'
 import { differentiate } from '../../lib/graph/autodiff.js'
 import { compile, verify } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
@@ -10,6 +9,7 @@ import { createModel } from '../../lib/models/registry.js'
 import { add, crossEntropy, layerNorm, linear, linearGelu, zero } from '../../lib/ops/index.js'
 import { buildProgram } from '../../lib/session/programs.js'
 import type { ProgramRequest } from '../../lib/session/request.js'
+import { test } from '../serial.js'
 
 const settings = {
   ...{ classWeight: 1, denseWeight: 0.5 },

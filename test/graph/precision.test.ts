@@ -1,10 +1,10 @@
-import test from 'ava'
 import { differentiate } from '../../lib/graph/autodiff.js'
 import { verify } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { addInput, addOutput, addTensor, createGraph, formatGraph } from '../../lib/graph/graph.js'
 import { lowerPrecision } from '../../lib/graph/precision.js'
 import { add, attention, cast, definedOps, layerNorm, linear, residualNorm } from '../../lib/ops/index.js'
+import { test } from '../serial.js'
 
 /** A residual attention branch with its norms and a head, backward pass included. */
 function branch(): Graph {

@@ -1,4 +1,3 @@
-import test from 'ava'
 import {
   firstBlock,
   interpolationMap,
@@ -10,6 +9,7 @@ import {
   stageBlocks,
 } from '../../lib/growth/layer-map.js'
 import { growthSpace } from '../../lib/growth/space.js'
+import { test } from '../serial.js'
 import { growth, more } from './tables.js'
 
 const splitOf = (depth: number): [number, number] => {

@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { fitPower, scoreCandidates } from '../../lib/growth/objective.js'
 import { assertClose, goldenJson } from '../golden.js'
+import { test } from '../serial.js'
 
 const { rows } = await goldenJson<{
   rows: { times: number[]; losses: number[]; a1: number; a2: number; w: number; scores: number[]; winner: number }[]

@@ -1,7 +1,7 @@
-import test from 'ava'
 import { keptLayers, outlookerSplit, runningBlocks } from '../../lib/growth/layer-map.js'
 import type { CountFrom, GrowthOperator } from '../../lib/growth/operators.js'
 import { averagedLayers, grow, growBlocks, ownLayers } from '../../lib/growth/operators.js'
+import { test } from '../serial.js'
 import { growth, more } from './tables.js'
 
 const operators: readonly GrowthOperator[] = ['mogrow', 'interpolation', 'stacking', 'rand-init']

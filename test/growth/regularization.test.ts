@@ -1,5 +1,5 @@
-import test from 'ava'
 import { adaptivePresets, adaptiveValue, adaptiveValues } from '../../lib/growth/regularization.js'
+import { test } from '../serial.js'
 import { growth } from './tables.js'
 
 const keys = ['magnitude', 'erasing', 'stochasticDepth'] as const

@@ -1,9 +1,9 @@
-import test from 'ava'
 import { keptLayers, runningLayers } from '../../lib/growth/layer-map.js'
 import { grow } from '../../lib/growth/operators.js'
 import type { Plan, ScheduleOptions } from '../../lib/growth/schedules.js'
 import { layersOf, openStage, planStages, searchSteps, stageStarts } from '../../lib/growth/schedules.js'
 import type { Subnetwork } from '../../lib/growth/space.js'
+import { test } from '../serial.js'
 import type { Schedule } from './tables.js'
 import { fullOf, growth, layered, more } from './tables.js'
 

@@ -1,9 +1,9 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import type { SearchLog, SearchOptions, SearchState } from '../../lib/growth/search.js'
 import { candidateAt, createSearch, replaySearch } from '../../lib/growth/search.js'
 import { growthSpace, searchSpace } from '../../lib/growth/space.js'
 import { assertClose, goldenJson } from '../golden.js'
+import { test } from '../serial.js'
 import { layered } from './tables.js'
 
 const { rows } = await goldenJson<{

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { roundToMultiple } from '../../lib/growth/rounding.js'
 import { blocksOfDepth, growthSpace, searchSpace, subnetworkOf } from '../../lib/growth/space.js'
+import { test } from '../serial.js'
 import { candidates, fullOf, growth, layered } from './tables.js'
 
 const full = layered(12, 224, 32)

@@ -1,8 +1,8 @@
-import test from 'ava'
 import { scheduleCost } from '../../lib/cli/flops.js'
 import { blocksOfDepth, fullNetworkOf } from '../../lib/growth/space.js'
 import { createModel } from '../../lib/models/registry.js'
 import { goldenJson } from '../golden.js'
+import { test } from '../serial.js'
 
 interface Row {
   model: string

@@ -1,8 +1,8 @@
-import test from 'ava'
 import type { Initialization } from '../../lib/models/model.js'
 import { initialValues, layoutOf } from '../../lib/models/parameters.js'
 import { createModel } from '../../lib/models/registry.js'
 import { different, same } from '../same.js'
+import { test } from '../serial.js'
 
 const values = (initialization: Initialization, seed = 0, occasion = 0) =>
   initialValues(

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
-import test from 'ava'
 import { createModel, modelNames } from '../../lib/models/registry.js'
+import { test } from '../serial.js'
 
 test("names and shapes of every registered network's parameters are timm's", async (t) => {
   const packed = await readFile(new URL('../golden/parameters.json.gz', import.meta.url))

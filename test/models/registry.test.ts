@@ -1,6 +1,6 @@
-import test from 'ava'
 import { createModel, modelNames } from '../../lib/models/registry.js'
 import { checkError } from '../error.js'
+import { test } from '../serial.js'
 
 const configuration = { imageSize: 32, patchSize: 8, embedDim: 24, depth: 2, heads: 2, classes: 5 }
 

@@ -1,10 +1,10 @@
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { ResnetConfiguration } from '../../lib/models/resnet.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import type { Expected, Steps } from './golden-networks.js'
 import { checkCase, checkSteps, openGolden, without } from './golden-networks.js'
 

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import { readTensors, writeTensors } from '../../lib/models/tensor-file.js'
+import { test } from '../serial.js'
 
 let folder: string
 test.before(async () => {

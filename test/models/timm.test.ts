@@ -2,13 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
 import type { Model } from '../../lib/models/model.js'
 import { createModel } from '../../lib/models/registry.js'
 import { readTensors } from '../../lib/models/tensor-file.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson } from '../golden.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 const folder = await mkdtemp(join(tmpdir(), 'autoprog-timm-'))

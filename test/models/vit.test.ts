@@ -1,5 +1,4 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import type { Session } from '../../lib/session/session.js'
@@ -7,6 +6,7 @@ import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import type { Golden } from '../golden.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
+import { test } from '../serial.js'
 
 interface VitMicro {
   model: VitConfiguration

@@ -1,9 +1,9 @@
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VoloConfiguration } from '../../lib/models/volo.js'
 import type { GradientOptions } from '../../lib/session/batch.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
+import { test } from '../serial.js'
 import type { Expected, Steps } from './golden-networks.js'
 import { checkCase, checkSteps, openGolden, without } from './golden-networks.js'
 

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import { matchWeights } from '../../lib/models/weights.js'
+import { test } from '../serial.js'
 
 test('weights that do not fit are listed whole in one error', (t) => {
   const model = createModel('vit', { imageSize: 8, patchSize: 8, embedDim: 4, depth: 1, heads: 1, classes: 3 })

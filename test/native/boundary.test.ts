@@ -1,9 +1,9 @@
-import test from 'ava'
 import type { ProgramDescription, TypedArray } from '../../lib/native.js'
 import { addon } from '../../lib/native.js'
 import { definedOps } from '../../lib/ops/index.js'
 import { draw, Purpose, toInteger } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 test.after.always(() => device.close())

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-emulator-'))

@@ -1,7 +1,7 @@
-import test from 'ava'
 import type { ProgramDescription } from '../../lib/native.js'
 import { addon, openDevice } from '../../lib/native.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 const device = await openTestDevice()

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import test from 'ava'
+import { test } from '../serial.js'
 import { trainSmall } from './small-training.js'
 
 // All other tests load the addon in a process of its own, as users do; here several threads of one process load it at once.

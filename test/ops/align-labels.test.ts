@@ -1,5 +1,4 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { addTensor, createGraph } from '../../lib/graph/graph.js'
 import type { AlignOptions } from '../../lib/ops/index.js'
 import { alignLabels } from '../../lib/ops/index.js'
@@ -7,6 +6,7 @@ import { draw, Purpose, toInteger, toUnit } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import { runCase } from './harness.js'
 import { alignedLabels, type Maps } from './label-maps.js'
 

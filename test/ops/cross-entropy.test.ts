@@ -1,8 +1,8 @@
-import test from 'ava'
 import { addTensor } from '../../lib/graph/graph.js'
 import { countCorrect, crossEntropy, oneHot, zero } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
+import { test } from '../serial.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import { checkGolden, randomValues, runCase } from './harness.js'
 

@@ -1,7 +1,7 @@
-import test from 'ava'
 import { addon } from '../../lib/native.js'
 import { definedOps } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 test.after.always(() => device.close())

@@ -1,10 +1,10 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { eraseImages } from '../../lib/ops/index.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import { randomValues, runCase } from './harness.js'
 
 const device = await openTestDevice()

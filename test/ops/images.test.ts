@@ -1,9 +1,9 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { normalizeImages } from '../../lib/ops/index.js'
 import { draw, Purpose } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
+import { test } from '../serial.js'
 import { runCase } from './harness.js'
 
 const device = await openTestDevice()

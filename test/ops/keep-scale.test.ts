@@ -1,7 +1,7 @@
-import test from 'ava'
 import { keepScale } from '../../lib/ops/index.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 import { runCase } from './harness.js'
 
 const device = await openTestDevice()

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { layerNorm, residualNorm } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import { checkGolden, checkGradients, randomValues } from './harness.js'
 

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { linear, linearGelu } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase } from './harness.js'

@@ -1,5 +1,4 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import type { Mix } from '../../lib/data/image/mix.js'
 import { compile } from '../../lib/graph/compile.js'
 import type { Graph } from '../../lib/graph/graph.js'
@@ -22,6 +21,7 @@ import { mixValues } from '../../lib/session/mixing.js'
 import { openTestDevice } from '../device.js'
 import { assertClose, goldenJson, goldenTensors, relativeError } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import type { OpCase } from './harness.js'
 import { randomValues, runCase } from './harness.js'
 

@@ -1,9 +1,9 @@
-import test from 'ava'
 import { addTensor, createGraph } from '../../lib/graph/graph.js'
 import { addPosition, layerNorm, resizePosition } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 import { goldenCases } from './golden-cases.js'
 import { checkGradients, randomValues, runCase } from './harness.js'
 

@@ -1,4 +1,3 @@
-import test from 'ava'
 import type { Graph } from '../../lib/graph/graph.js'
 import type { Tensor } from '../../lib/graph/tensor.js'
 import {
@@ -21,6 +20,7 @@ import {
 import { openTestDevice } from '../device.js'
 import { relativeError } from '../golden.js'
 import { different } from '../same.js'
+import { test } from '../serial.js'
 import type { OpCase, OpInput } from './harness.js'
 import { randomValues, runCase } from './harness.js'
 

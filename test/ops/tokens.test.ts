@@ -1,4 +1,3 @@
-import test from 'ava'
 import { addTensor, createGraph } from '../../lib/graph/graph.js'
 import {
   addTokenMax,
@@ -12,6 +11,7 @@ import {
 } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
+import { test } from '../serial.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase } from './harness.js'
 import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'

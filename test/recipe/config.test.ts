@@ -2,7 +2,6 @@ import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { AutoprogError } from '../../lib/errors.js'
 import {
   configToYaml,
@@ -12,6 +11,7 @@ import {
   stageCount,
   withScheme,
 } from '../../lib/recipe/config.js'
+import { test } from '../serial.js'
 
 const minimal = { data: 'fashion-mnist', model: 'vit_fashion' }
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-config-'))

@@ -1,8 +1,8 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import type { LearningRateSchedule } from '../../lib/recipe/learning-rate.js'
 import { learningRateAt, learningRateOfStep } from '../../lib/recipe/learning-rate.js'
 import { goldenJson } from '../golden.js'
+import { test } from '../serial.js'
 
 interface Row {
   epochs: number

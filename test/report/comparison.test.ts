@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { bestTop1, type ComparedRun, compareRuns, comparisonMarkdown } from '../../lib/report/comparison.js'
 import type { Summary } from '../../lib/report/events.js'
+import { test } from '../serial.js'
 import { summary } from './fixtures.js'
 
 function run(scheme: string, seed: number, of: Partial<Summary>): ComparedRun {

@@ -1,5 +1,5 @@
-import test from 'ava'
 import { duration, integer, percent, scaled, small, times } from '../../lib/report/format.js'
+import { test } from '../serial.js'
 
 test('durations roll over where a person expects it', (t) => {
   const cases: [number, string][] = [

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream'
-import test from 'ava'
 import { createProgress } from '../../lib/report/progress.js'
+import { test } from '../serial.js'
 import { epoch, stage, start, step } from './fixtures.js'
 
 function paper() {

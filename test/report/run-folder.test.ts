@@ -1,9 +1,9 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
 import type { TrainingEvent } from '../../lib/report/events.js'
 import { hasSummary, readEvents, readSummary, recordEvents, writeAtomically } from '../../lib/report/run-folder.js'
+import { test } from '../serial.js'
 import { epoch, start, step, stream, summary } from './fixtures.js'
 
 const root = mkdtempSync(join(tmpdir(), 'autoprog-run-'))

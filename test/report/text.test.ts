@@ -1,5 +1,5 @@
-import test from 'ava'
 import { eventText, summaryText } from '../../lib/report/text.js'
+import { test } from '../serial.js'
 import { epoch, search, stage, start, step, summary } from './fixtures.js'
 
 test('the start says what runs, on what, for how long', (t) => {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
+import { test } from '../serial.js'
 
 const root = join(import.meta.dirname, '..', '..')
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'autoprog-install-')))

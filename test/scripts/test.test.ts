@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test from 'ava'
+import { test } from '../serial.js'
 
 // A project of its own, with the settings of this one.
 const root = join(import.meta.dirname, '..', '..')

@@ -1,4 +1,3 @@
-import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { createLoader } from '../../lib/data/loader.js'
 import { createModel } from '../../lib/models/registry.js'
@@ -8,6 +7,7 @@ import type { Precision } from '../../lib/session/request.js'
 import { createSession } from '../../lib/session/session.js'
 import { shifted } from '../data/images.js'
 import { openTestDevice } from '../device.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 // A short training on real images: the same losses as the processor's. Heads of 32 take the tensor-core kernels.

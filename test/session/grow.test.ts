@@ -1,5 +1,5 @@
 /** Growth of networks with several kinds of blocks: what ran before still computes the same. */
-import test from 'ava'
+
 import type { Blocks } from '../../lib/growth/layer-map.js'
 import type { GrowthOperator } from '../../lib/growth/operators.js'
 import { growBlocks, ownLayers } from '../../lib/growth/operators.js'
@@ -7,6 +7,7 @@ import { createModel } from '../../lib/models/registry.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 test.after.always(() => device.close())

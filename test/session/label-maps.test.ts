@@ -1,4 +1,3 @@
-import test from 'ava'
 import type { Model } from '../../lib/models/model.js'
 import { createModel } from '../../lib/models/registry.js'
 import type { LabelMapOptions } from '../../lib/session/label-maps.js'
@@ -8,6 +7,7 @@ import { assertClose } from '../golden.js'
 import { randomValues } from '../ops/harness.js'
 import { alignedLabels } from '../ops/label-maps.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 test.after.always(() => device.close())

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import test from 'ava'
+import { test } from '../serial.js'
 
 // An emulated device names on stderr what is left at the end of the process. Where that ends by `exit`, Node deletes no
 // handles: memory goes with the process then, but graphs have to be gone before.

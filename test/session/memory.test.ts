@@ -1,9 +1,9 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import { openDevice } from '../../lib/native.js'
 import { createSession } from '../../lib/session/session.js'
+import { test } from '../serial.js'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void

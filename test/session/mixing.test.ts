@@ -1,4 +1,3 @@
-import test from 'ava'
 import type { Mix } from '../../lib/data/image/mix.js'
 import { createModel } from '../../lib/models/registry.js'
 import { openDevice } from '../../lib/native.js'
@@ -9,6 +8,7 @@ import { openTestDevice } from '../device.js'
 import { assertClose } from '../golden.js'
 import { randomValues } from '../ops/harness.js'
 import { different, same } from '../same.js'
+import { test } from '../serial.js'
 import { unless } from '../unless.js'
 
 const device = await openTestDevice()

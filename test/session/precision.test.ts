@@ -1,4 +1,3 @@
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
@@ -9,6 +8,7 @@ import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { goldenJson, goldenTensors, relativeError } from '../golden.js'
 import { same } from '../same.js'
+import { test } from '../serial.js'
 
 const device = await openTestDevice()
 

@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { createModel } from '../../lib/models/registry.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import type { OptimizerOptions } from '../../lib/session/options.js'
@@ -12,6 +11,7 @@ import { openTestDevice } from '../device.js'
 import type { Golden } from '../golden.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
 import { different, same } from '../same.js'
+import { test } from '../serial.js'
 
 interface Trained {
   losses: number[]

@@ -1,13 +1,13 @@
 /** Training through a set of which a few files are broken: it ends, and names them; with too many it stops. */
 import { truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import sharp from 'sharp'
 import { type Config, resolveConfig } from '../../lib/recipe/config.js'
 import type { TrainingEvent } from '../../lib/report/events.js'
 import { train } from '../../lib/training/trainer.js'
 import { noise, temporaryFolder, writeTree } from '../data/images.js'
 import { checkError } from '../error.js'
+import { test } from '../serial.js'
 
 const classes = ['red', 'blue']
 const perClass = 200

@@ -1,9 +1,9 @@
-import test from 'ava'
 import type { Dataset, Split } from '../../lib/data/source/dataset.js'
 import { createModel } from '../../lib/models/registry.js'
 import type { Device } from '../../lib/native.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
 import { augmentationOf, bottleneck, evaluationOf, settle } from '../../lib/training/preparation.js'
+import { test } from '../serial.js'
 
 const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })
 const split = (uniform: { width: number; height: number } | undefined): Split => ({

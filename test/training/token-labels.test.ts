@@ -1,7 +1,6 @@
 /** Token labelling end to end: maps made by a small transformer, and a VOLO trained on them. */
 
 import { join } from 'node:path'
-import test from 'ava'
 import { loadDataset } from '../../datasets/index.js'
 import { openLabelMaps } from '../../lib/data/labels/token-labels.js'
 import type { ConfigInput } from '../../lib/recipe/config.js'
@@ -11,6 +10,7 @@ import { annotate } from '../../lib/training/annotate.js'
 import { train } from '../../lib/training/trainer.js'
 import { classPictures, temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort } from '../error.js'
+import { test } from '../serial.js'
 
 const folder = await temporaryFolder()
 const data = join(folder, 'pictures')

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import sharp from 'sharp'
 import { readTensors } from '../../lib/models/tensor-file.js'
 import { draw, Purpose, toUnit } from '../../lib/random.js'
@@ -16,6 +15,7 @@ import { readEvents, readSummary } from '../../lib/report/run-folder.js'
 import { evaluate } from '../../lib/training/evaluate.js'
 import { train } from '../../lib/training/trainer.js'
 import { checkAbort } from '../error.js'
+import { test } from '../serial.js'
 
 let folder: string
 let data: string
@@ -349,7 +349,10 @@ test('training: a damaged checkpoint gives way to an older sound one, with a not
   await writeFile(newest, bytes)
   const resumed = await collect(train(kept, { out, resume: true }))
   const notices = ofType(resumed, 'notice').map(({ message }) => message)
-  t.regex(notices.join('\n'), new RegExp(`${files[1]} .*checksum.*; an older checkpoint is used instead, .*${files[0]}`))
+  t.regex(
+    notices.join('\n'),
+    new RegExp(`${files[1]} .*checksum.*; an older checkpoint is used instead, .*${files[0]}`),
+  )
   t.deepEqual(
     ofType(readEvents(out), 'step').map(({ step, loss }) => [step, loss]),
     ofType(events, 'step').map(({ step, loss }) => [step, loss]),

@@ -1,7 +1,7 @@
-import test from 'ava'
 import { centreCrop, erasedBox, randomResizedCrop } from '../../../lib/data/image/crops.js'
 import { drawsOf, Use } from '../../../lib/data/image/draws.js'
 import { goldenJson } from '../../golden.js'
+import { test } from '../../serial.js'
 
 interface Golden {
   crops: {

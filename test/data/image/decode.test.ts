@@ -1,9 +1,9 @@
-import test from 'ava'
 import sharp from 'sharp'
 import { forEachConcurrently } from '../../../lib/data/concurrent.js'
 import { decodeImage, decodingLanes } from '../../../lib/data/image/decode.js'
 import type { BrokenImage, ImageFault } from '../../../lib/data/image/fault.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 import { noise, picture, vastPng } from '../images.js'
 
 const raw = (pixels: Uint8Array, height: number, width: number, channels: 1 | 3 | 4) =>

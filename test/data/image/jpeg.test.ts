@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import sharp from 'sharp'
 import { decodeImage } from '../../../lib/data/image/decode.js'
 import { jpegSize } from '../../../lib/data/image/jpeg.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from '../../../lib/data/image/operations.js'
 import { evaluationPlan, trainingPlan } from '../../../lib/data/image/transform.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 import { unless } from '../../unless.js'
 import { deit, noise, temporaryFolder } from '../images.js'
 

@@ -1,7 +1,7 @@
-import test from 'ava'
 import { drawsAt } from '../../../lib/data/image/draws.js'
 import { beta, drawMix, drawTokenBox } from '../../../lib/data/image/mix.js'
 import { Purpose } from '../../../lib/random.js'
+import { test } from '../../serial.js'
 
 test('Beta(a, a) has its mean and variance', (t) => {
   for (const a of [0.2, 0.8, 1, 3]) {

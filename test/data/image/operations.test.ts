@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads'
 import type { ExecutionContext } from 'ava'
-import test from 'ava'
 import { drawsOf, Use } from '../../../lib/data/image/draws.js'
 import { type Filter, type ImageOp, transformImages } from '../../../lib/data/image/operations.js'
 import { colorJitter, operations, randAugment } from '../../../lib/data/image/rand-augment.js'
 import { goldenJson, goldenTensors } from '../../golden.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 
 interface GoldenOperation {
   tag: string

@@ -1,8 +1,8 @@
-import test from 'ava'
 import { transformImages } from '../../../lib/data/image/operations.js'
 import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from '../../../lib/data/image/transform.js'
 import { goldenJson, goldenTensors } from '../../golden.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 import { deit, noise, shifted } from '../images.js'
 
 const address = (sample: number, epoch = 0) => ({ seed: 5, epoch, sample })

@@ -1,6 +1,5 @@
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import type { LabelFile } from '../../../lib/data/labels/label-writer.js'
 import { createLabelWriter, partOf } from '../../../lib/data/labels/label-writer.js'
 import type { Labels } from '../../../lib/data/labels/token-labels.js'
@@ -12,6 +11,7 @@ import { toHalves } from '../../../lib/half.js'
 import { draw, toInteger } from '../../../lib/random.js'
 import { checkError } from '../../error.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 import { shifted, temporaryFolder, writeTree } from '../images.js'
 
 const classes = ['cat', 'dog', 'owl']

@@ -1,6 +1,6 @@
-import test from 'ava'
 import { arrangeClassFolders, arrangeTestHalf, holdOut } from '../../../lib/data/source/class-folders.js'
 import { checkError } from '../../error.js'
+import { test } from '../../serial.js'
 
 const listing = (files: string[], folders: string[] = []) => ({ source: 'photos', files, folders })
 const pairs = ({ paths, labels }: { paths: readonly string[]; labels: Int32Array }) =>

@@ -1,9 +1,9 @@
-import test from 'ava'
 import { substitutes } from '../../../lib/data/source/broken.js'
 import { decodeAhead, type EncodedImages, encodedSplit } from '../../../lib/data/source/encoded.js'
 import { AutoprogError } from '../../../lib/errors.js'
 import { checkAbort, checkError } from '../../error.js'
 import { same } from '../../same.js'
+import { test } from '../../serial.js'
 import { noise, picture } from '../images.js'
 
 /** The images decoded as a dataset's half would be. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import test from 'ava'
 import { readIdx } from '../../../lib/data/source/idx.js'
+import { test } from '../../serial.js'
 import { temporaryFolder, writeTree } from '../images.js'
 
 const header = (...words: number[]) => {

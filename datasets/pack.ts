@@ -1,8 +1,8 @@
 /** A dataset that `autoprog pack` has put into one file. */
 import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { brokenImage } from '../lib/data/image/fault.js'
 import { crc32 } from '../lib/checksum.js'
+import { brokenImage } from '../lib/data/image/fault.js'
 import type { Dataset, Image, LoadOptions } from '../lib/data/source/dataset.js'
 import { encodedSplit } from '../lib/data/source/encoded.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'

@@ -13,6 +13,7 @@ import { microBatches } from './micro-batches.js'
 import type { SessionOptions } from './options.js'
 import { resolveOptions } from './options.js'
 import { activeSlots, buildProgram } from './programs.js'
+import { copyOf, createQueue } from './queue.js'
 import type { ProgramRequest } from './request.js'
 import { openStore } from './store.js'
 
@@ -26,6 +27,7 @@ export interface StepResult {
   lossScale?: { scale: number; skippedSteps: number }
 }
 
+/** Calls may overlap: they are carried out one after another, in the order in which they were made. */
 export interface Session {
   readonly model: Model
   readonly device: Device
@@ -75,40 +77,32 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   const { seed, averages } = settings
   let model = options.model
   let store = await openStore(device, layoutOf(model), settings)
-  let programs = new Map<string, Promise<ProgramHandle>>()
+  let programs = new Map<string, ProgramHandle>()
   let activations = 0 // bytes reserved by now
   let closed = false
-  const check = () => {
-    if (closed) throw new AutoprogError('DEVICE', 'The session is closed')
-  }
+  // Programs share their arenas, and a step changes what all others read.
+  const queue = createQueue()
+  const queued = <T>(work: () => Promise<T>): Promise<T> =>
+    queue.run(async () => {
+      if (closed) throw new AutoprogError('DEVICE', 'The session is closed')
+      return work()
+    })
 
-  const program = (request: ProgramRequest): Promise<ProgramHandle> => {
-    const key = JSON.stringify(request)
-    const known = programs.get(key)
-    if (known) {
-      programs.delete(key) // to the end: the first is the one unused for longest
-      programs.set(key, known)
-      return known
-    }
+  const make = async (request: ProgramRequest, key: string): Promise<ProgramHandle> => {
     const description = buildProgram(request, model, store.layout, settings)
-    const made = native(() => addon().createProgram(store.handle, description)).then(
-      (compiled) => {
-        activations = Math.max(activations, description.activationBytes)
-        return compiled
-      },
-      (error) => {
-        throw withFittingMicroBatch(error, request)
-      },
-    )
+    const made = await native(() => addon().createProgram(store.handle, description)).catch((error: unknown) => {
+      throw withFittingMicroBatch(error, request)
+    })
+    activations = Math.max(activations, description.activationBytes)
     programs.set(key, made)
-    made.catch(() => programs.delete(key))
     const [oldest] = programs
     if (programs.size > programLimit && oldest) {
       programs.delete(oldest[0])
-      void oldest[1].then((old) => addon().closeProgram(old)).catch(() => undefined)
+      addon().closeProgram(oldest[1])
     }
     return made
   }
+  const read = (weights?: WeightsName) => store.read(checkWeights(weights, averages))
   /** Adds to a device's lack of memory the micro-batch that would fit. */
   const withFittingMicroBatch = (error: unknown, request: ProgramRequest): unknown => {
     const free = addon().freeMemory(device.handle) + activations // whose place the next program's would take
@@ -122,19 +116,24 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         : `A micro-batch of ${fitting} would fit, instead of ${request.microBatch}.`
     return new AutoprogError('MEMORY', error.message, { hint, cause: error })
   }
+  /** Runs a program, within the queue. The addon reads its inputs before `runProgram` returns; until then they are held. */
   const run = async (kind: ProgramRequest['kind'], batch: BatchOptions): Promise<Values> => {
-    check()
     const { request, values } = prepare(kind, batch, model, settings)
-    const compiled = await program(request)
-    return native(() => addon().runProgram(compiled, values))
+    const key = JSON.stringify(request)
+    const known = programs.get(key)
+    if (known === undefined) {
+      const held = copyOf(values)
+      const made = await make(request, key)
+      return native(() => addon().runProgram(made, held))
+    }
+    programs.delete(key) // to the end: the first is the one unused for longest
+    programs.set(key, known)
+    return native(() => addon().runProgram(known, values))
   }
-  const parameters = async (weights?: WeightsName) => {
-    check()
-    return store.read(checkWeights(weights, averages))
-  }
-  const state = async () => {
-    check()
-    return store.state()
+  /** A call with a batch, which the caller may change as soon as the call has returned. */
+  const withBatch = <B extends BatchOptions, T>(batch: B, work: (batch: B) => Promise<T>): Promise<T> => {
+    const given = queue.idle ? batch : copyOf(batch)
+    return queued(() => work(given))
   }
 
   await store.reset(
@@ -146,74 +145,73 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     },
     device,
     averages,
-    forward: async (batch) => {
-      const { logits, tokenLogits, loss, counts } = await run('forward', batch)
-      return { ...logitsOf(logits, tokenLogits), ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
-    },
-    lossAndGradients: async (batch) => {
-      const { logits, tokenLogits, loss, gradientNorm, imageGradient, scaling } = await run('gradients', batch)
-      const unscaled = (values: Float32Array) => (scaling ? values.map((value) => value / scaling[0]!) : values)
-      const all = await store.read('gradients')
-      const active = activeSlots(store.layout, batch.layers ?? allLayers(model))
-      return {
-        loss: loss![0]!,
-        ...logitsOf(logits, tokenLogits),
-        gradients: new Map(active.map(({ specification: { name } }) => [name, unscaled(all.get(name)!)])),
-        gradientNorm: gradientNorm![0]!,
-        ...(imageGradient && { imageGradient: unscaled(imageGradient as Float32Array) }),
-      }
-    },
-    step: async (batch) => {
-      const { loss, gradientNorm, counts, scaling } = await run('step', batch)
-      return {
-        loss: loss![0]!,
-        gradientNorm: gradientNorm![0]!,
-        ...countsOf(counts),
-        ...(scaling && { lossScale: { scale: scaling[0]!, skippedSteps: scaling[2]! } }),
-      }
-    },
-    parameters,
-    load: async (path) => {
-      check()
-      await store.reset(matchWeights(path, await readTensors(path), model))
-    },
-    save: async (path, weights) => {
-      const values = await parameters(weights)
-      const shapes = new Map(model.parameters.map(({ name, shape }) => [name, shape]))
-      await writeTensors(
-        path,
-        new Map([...values].map(([name, value]) => [name, { shape: shapes.get(name)!, values: value }])),
-      )
-    },
-    grow: async (layers, growth = {}) => {
-      const grown = growParameters(await state(), model, layers, { seed, averages, ...growth })
-      const next = await openStore(device, layoutOf(grown.model), settings)
-      store.close()
-      programs = new Map()
-      activations = 0
-      ;[store, model] = [next, grown.model]
-      await store.restore(grown.state)
-    },
-    profile: async () => {
-      check()
-      const total: Record<string, number> = {}
-      for (const made of programs.values())
-        for (const [op, seconds] of Object.entries(await native(async () => addon().programSeconds(await made))))
-          total[op] = (total[op] ?? 0) + seconds
-      return total
-    },
-    state,
-    restore: async (stored) => {
-      check()
-      await store.restore(stored)
-    },
-    close: async () => {
-      if (closed) return
-      closed = true
-      for (const made of programs.values())
-        await made.then((compiled) => addon().closeProgram(compiled)).catch(() => undefined)
-      store.close()
-    },
+    forward: (options) =>
+      withBatch(options, async (batch) => {
+        const { logits, tokenLogits, loss, counts } = await run('forward', batch)
+        return { ...logitsOf(logits, tokenLogits), ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
+      }),
+    lossAndGradients: (options) =>
+      withBatch(options, async (batch) => {
+        const { logits, tokenLogits, loss, gradientNorm, imageGradient, scaling } = await run('gradients', batch)
+        const unscaled = (values: Float32Array) => (scaling ? values.map((value) => value / scaling[0]!) : values)
+        const all = await store.read('gradients')
+        const active = activeSlots(store.layout, batch.layers ?? allLayers(model))
+        return {
+          loss: loss![0]!,
+          ...logitsOf(logits, tokenLogits),
+          gradients: new Map(active.map(({ specification: { name } }) => [name, unscaled(all.get(name)!)])),
+          gradientNorm: gradientNorm![0]!,
+          ...(imageGradient && { imageGradient: unscaled(imageGradient as Float32Array) }),
+        }
+      }),
+    step: (options) =>
+      withBatch(options, async (batch) => {
+        const { loss, gradientNorm, counts, scaling } = await run('step', batch)
+        return {
+          loss: loss![0]!,
+          gradientNorm: gradientNorm![0]!,
+          ...countsOf(counts),
+          ...(scaling && { lossScale: { scale: scaling[0]!, skippedSteps: scaling[2]! } }),
+        }
+      }),
+    parameters: (weights) => queued(() => read(weights)),
+    load: (path) => queued(async () => store.reset(matchWeights(path, await readTensors(path), model))),
+    save: (path, weights) =>
+      queued(async () => {
+        const values = await read(weights)
+        const shapes = new Map(model.parameters.map(({ name, shape }) => [name, shape]))
+        await writeTensors(
+          path,
+          new Map([...values].map(([name, value]) => [name, { shape: shapes.get(name)!, values: value }])),
+        )
+      }),
+    grow: (layers, growth = {}) =>
+      queued(async () => {
+        const grown = growParameters(await store.state(), model, layers, { seed, averages, ...growth })
+        const next = await openStore(device, layoutOf(grown.model), settings)
+        store.close()
+        programs = new Map()
+        activations = 0
+        ;[store, model] = [next, grown.model]
+        await store.restore(grown.state)
+      }),
+    profile: () =>
+      queued(async () => {
+        const total: Record<string, number> = {}
+        for (const made of programs.values())
+          for (const [op, seconds] of Object.entries(await native(() => addon().programSeconds(made))))
+            total[op] = (total[op] ?? 0) + seconds
+        return total
+      }),
+    state: () => queued(() => store.state()),
+    restore: (stored) => queued(() => store.restore(stored)),
+    close: () =>
+      queue.run(async () => {
+        if (closed) return
+        closed = true
+        for (const made of programs.values()) addon().closeProgram(made)
+        store.close()
+      }),
   }
 }
 

@@ -1,0 +1,38 @@
+/** Calls that must not overlap: each begins when those made before it have ended. */
+export interface Queue {
+  /** Whether a call would begin at once. */
+  readonly idle: boolean
+  /** Begins within the call itself where the queue is idle. What fails does not hold up what follows. */
+  run<T>(work: () => Promise<T>): Promise<T>
+}
+
+export function createQueue(): Queue {
+  let last: Promise<unknown> = Promise.resolve()
+  let waiting = 0
+  return {
+    get idle() {
+      return waiting === 0
+    },
+    run(work) {
+      const before = waiting++ === 0 ? undefined : last
+      const result = (async () => {
+        if (before !== undefined) await before
+        try {
+          return await work()
+        } finally {
+          waiting-- // before the caller goes on, so that its next call finds the queue idle
+        }
+      })()
+      last = result.catch(() => undefined)
+      return result
+    },
+  }
+}
+
+/** The same options with arrays of their own, which the caller cannot change any more. */
+export function copyOf<T>(options: T): T {
+  if (ArrayBuffer.isView(options)) return (options as unknown as { slice(): T }).slice()
+  if (Array.isArray(options)) return options.map(copyOf) as T
+  if (typeof options !== 'object' || options === null) return options
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, copyOf(value)])) as T
+}

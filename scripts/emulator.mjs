@@ -21,6 +21,7 @@ const deviceTests = [
   'test/session/label-maps.test.ts',
   'test/session/mixing.test.ts',
   'test/session/precision.test.ts',
+  'test/session/loss-scaling.test.ts',
   'test/session/device.test.ts',
   'test/session/device-memory.test.ts',
   'test/session/lifetime.test.ts',

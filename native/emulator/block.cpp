@@ -15,8 +15,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-thread_local uint3 threadIdx, blockIdx;
-thread_local dim3 blockDim, gridDim;
+constinit thread_local uint3 threadIdx, blockIdx;
+constinit thread_local dim3 blockDim, gridDim;
 
 namespace emulator {
 
@@ -112,7 +112,17 @@ class Executor {
   size_t mainStackBytes_ = 0;
 };
 
-thread_local Executor executor;
+// Its own allocation, since little room is left for the variables of threads where a library is loaded late.
+thread_local std::unique_ptr<Executor> owned;
+constinit thread_local Executor* executor = nullptr;
+
+Executor& ofThread() {
+  if (!executor) {
+    owned = std::make_unique<Executor>();
+    executor = owned.get();
+  }
+  return *executor;
+}
 
 MeetingPlace* Executor::takePlace() {
   if (spare_.empty()) {
@@ -127,7 +137,7 @@ MeetingPlace* Executor::takePlace() {
 
 // A fiber's first and only function. It never returns: the scheduler drops the fiber once it is done.
 void Executor::enter(context::transfer_t transfer) {
-  auto& self = executor;
+  auto& self = *executor;
   self.scheduler_ = transfer.fctx;
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &self.mainStack_, &self.mainStackBytes_);
@@ -191,7 +201,7 @@ void Executor::runBlock() {
   for (Warp& warp : warps_) warp.open.clear();
   spare_.clear();
   for (auto& place : places_) spare_.push_back(place.get());
-  shared_ = std::make_unique<std::byte[]>(launch_->sharedBytes);
+  shared_ = std::make_unique_for_overwrite<std::byte[]>(launch_->sharedBytes);
   std::memset(shared_.get(), 0xff, launch_->sharedBytes);
   const dim3& block = launch_->block;
   for (size_t i = 0; i < count_; i++) {
@@ -203,7 +213,9 @@ void Executor::runBlock() {
     fiber.groups.clear();
     if (!fiber.stack) fiber.stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(fiber.stack.get(), kStackBytes);  // left by a fiber that was dropped
+    // What a fiber that was dropped has left: the frame of `enter` alone where it had come to its end.
+    const size_t left = fiber.state == State::done ? kStackBytes / 64 : kStackBytes;
+    __asan_unpoison_memory_region(fiber.stack.get() + kStackBytes - left, left);
 #endif
     fiber.fiber = context::make_fcontext(fiber.stack.get() + kStackBytes, kStackBytes, enter);
     resume(static_cast<int>(i));
@@ -252,7 +264,8 @@ void Executor::run(const Launch& launch) {
 #if defined(__SANITIZE_ADDRESS__)
 // AddressSanitizer knows the address; where the kernel stood is for us to say.
 void report(const char*) {
-  std::fprintf(stderr, "emulator: the access above is that of %s\n", executor.place().c_str());
+  if (!executor) return;
+  std::fprintf(stderr, "emulator: the access above is that of %s\n", executor->place().c_str());
 }
 const int registered = [] {
   __asan_set_error_report_callback(report);
@@ -262,50 +275,50 @@ const int registered = [] {
 
 }  // namespace
 
-void run(const Launch& launch) { executor.run(launch); }
+void run(const Launch& launch) { ofThread().run(launch); }
 
-void setSeed(uint64_t seed) { executor.random.seed(seed); }
+void setSeed(uint64_t seed) { ofThread().random.seed(seed); }
 
-std::byte* sharedMemory() { return executor.shared(); }
+std::byte* sharedMemory() { return executor->shared(); }
 
 void fail(const std::string& message) { throw Failure(message); }
 
-void barrier() { executor.wait(State::atBarrier, "__syncthreads"); }
+void barrier() { executor->wait(State::atBarrier, "__syncthreads"); }
 
-int laneIndex() { return executor.current().linear % kWarpSize; }
+int laneIndex() { return executor->current().linear % kWarpSize; }
 
 Meeting::Meeting(unsigned mask, const char* operation, const void* brought, size_t bytes) {
   const int lane = laneIndex();
   if ((mask >> lane & 1) == 0) fail(std::string(operation) + " by a lane that is not in its mask");
   if (bytes > kBroughtBytes) fail("a lane brings too much");
-  auto& open = executor.warp().open;
+  auto& open = executor->warp().open;
   const auto found =
       std::find_if(open.begin(), open.end(), [&](const MeetingPlace* place) { return (place->mask & mask) != 0; });
   if (found == open.end()) {
-    place_ = executor.takePlace();
+    place_ = executor->takePlace();
     place_->operation = operation;
     place_->mask = mask;
     open.push_back(place_);
   } else {
     place_ = *found;
-    if (place_->mask != mask || std::strcmp(place_->operation, operation) != 0)
+    if (place_->mask != mask || (place_->operation != operation && std::strcmp(place_->operation, operation) != 0))
       fail("lanes of a warp meet at different operations: " + std::string(place_->operation) + " and " + operation);
   }
   std::memcpy(place_->brought[lane], brought, bytes);
   place_->arrived |= 1u << lane;
   place_->inside++;
   if (place_->arrived != mask) {
-    executor.wait(State::atMeeting, operation);
+    executor->wait(State::atMeeting, operation);
     return;
   }
   open.erase(std::find(open.begin(), open.end(), place_));
-  const int first = executor.current().linear / kWarpSize * kWarpSize;
+  const int first = executor->current().linear / kWarpSize * kWarpSize;
   for (int other = 0; other < kWarpSize; other++)
-    if (other != lane && (mask >> other & 1) != 0) executor.resume(first + other);
+    if (other != lane && (mask >> other & 1) != 0) executor->resume(first + other);
 }
 
 Meeting::~Meeting() {
-  if (--place_->inside == 0) executor.giveBack(place_);
+  if (--place_->inside == 0) executor->giveBack(place_);
 }
 
 const std::byte* Meeting::of(int lane) const {
@@ -324,17 +337,17 @@ float* Meeting::result(bool* first) const {
 void beginCopy(void* shared, const void* global, bool valid) {
   if (reinterpret_cast<uintptr_t>(shared) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(global) % 16 != 0))
     fail("cp.async of 16 bytes from or to an address that is no multiple of 16");
-  executor.current().begun.push_back({shared, global, valid});
+  executor->current().begun.push_back({shared, global, valid});
 }
 
 void commitCopies() {
-  Fiber& fiber = executor.current();
+  Fiber& fiber = executor->current();
   fiber.groups.push_back(std::move(fiber.begun));
   fiber.begun.clear();
 }
 
 void waitForCopies(int newer) {
-  auto& groups = executor.current().groups;
+  auto& groups = executor->current().groups;
   while (groups.size() > static_cast<size_t>(newer)) {
     for (const Copy& copy : groups.front()) {
       if (copy.valid)

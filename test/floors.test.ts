@@ -5,13 +5,14 @@ import { test } from './serial.js'
 const root = join(import.meta.dirname, '..')
 
 /** What each floor may import besides itself; from the ground up. `graph` and `data` stand side by side and never meet below `training`. */
-const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors']
+const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors', 'folder']
 const allowed: Record<string, readonly string[]> = {
   errors: [],
   random: ['errors'],
   native: ['errors'],
   checksum: [],
   half: [],
+  folder: [],
   safetensors: ['errors'],
   report: ground,
   data: [...ground, 'report'],

@@ -6,7 +6,7 @@ import { type Config, loadConfig, resolveConfig, withScheme } from '../recipe/co
 import { type ComparedRun, compareRuns, comparisonMarkdown } from '../report/comparison.js'
 import type { Summary } from '../report/events.js'
 import { describeMachine } from '../report/machine.js'
-import { hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
+import { hasCheckpoint, hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import {
   type ComparedScheme,
@@ -20,7 +20,7 @@ import {
 import { type Interrupt, listenForInterrupt } from './interrupt.js'
 import { packageVersion } from './package.js'
 import { addRecipeOptions, loadRecipe, type RecipeOptions } from './recipe.js'
-import { holdsCheckpoint, holdsRun, runTraining } from './run.js'
+import { holdsRun, runTraining } from './run.js'
 
 interface CompareOptions extends CommonOptions, RecipeOptions {
   schemes: ComparedScheme[]
@@ -97,7 +97,7 @@ async function settle(
   // The control takes the time it is given: a speed-up of its own would say nothing.
   const original = run.scheme === 'original-short' ? undefined : ofSeed(finished, 'original', run.seed)
   const baseline = original === undefined ? {} : { baseline: original.folder }
-  return runTraining({ config, out: folder, resume: holdsCheckpoint(folder), stream, interrupt, ...baseline })
+  return runTraining({ config, out: folder, resume: hasCheckpoint(folder), stream, interrupt, ...baseline })
 }
 
 function configOf(

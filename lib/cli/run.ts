@@ -58,12 +58,6 @@ export function holdsRun(folder: string): boolean {
   return existsSync(join(folder, 'config.yaml'))
 }
 
-/** Whether a run can be resumed: it has written a checkpoint, to its end. */
-export function holdsCheckpoint(folder: string): boolean {
-  const checkpoints = join(folder, 'checkpoints')
-  return existsSync(checkpoints) && readdirSync(checkpoints).some((file) => file.endsWith('.safetensors'))
-}
-
 /** `base`, or `base-2`, `base-3`, …: the first that holds nothing. */
 export function freshFolder(base: string): string {
   for (let number = 1; ; number++) {

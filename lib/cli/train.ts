@@ -4,12 +4,12 @@ import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
 import { type Config, resolveConfig, scheduleKinds } from '../recipe/config.js'
-import { hasSummary, readSummary } from '../report/run-folder.js'
+import { hasCheckpoint, hasSummary, readSummary } from '../report/run-folder.js'
 import { summaryText } from '../report/text.js'
 import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
 import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
-import { freshFolder, holdsCheckpoint, holdsRun, latestRun, runTraining } from './run.js'
+import { freshFolder, holdsRun, latestRun, runTraining } from './run.js'
 
 interface TrainOptions extends CommonOptions, RecipeOptions {
   out?: string
@@ -71,7 +71,7 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
     return { config: recipe === undefined ? loadRecipe(join(out, 'config.yaml'), options).config : config, out }
   }
   if (options.out === undefined) return { config, out: freshFolder(base) }
-  if (!holdsCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
+  if (!hasCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
   const hint = 'add --resume to continue it, or choose another --out'
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
 }

@@ -4,18 +4,19 @@ import {
   existsSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { AutoprogError } from '../errors.js'
+import { makeFolder } from '../folder.js'
 import type { Summary, TrainingEvent } from './events.js'
 
 /**
- * Passes events on and writes each to `folder` first. A `start` event with `resumedFrom` cuts the log back to that
+ * Passes events on and writes each to `folder` first, where nothing is made before the first. A `start` event with `resumedFrom` cuts the log back to that
  * step, since what an interrupted run said after its last checkpoint will be said again; any other start empties it. From a
  * damaged line on the log is lost, which a notice says. Throws CHECKPOINT where the folder cannot be written.
  */
@@ -24,14 +25,14 @@ export async function* recordEvents(
   folder: string,
 ): AsyncGenerator<TrainingEvent> {
   const path = join(folder, 'events.jsonl')
-  const file = writing(path, () => {
-    mkdirSync(folder, { recursive: true })
-    return openSync(path, 'a+')
-  })
+  let opened: number | undefined
   try {
     for await (const event of events) {
       const told: TrainingEvent[] = [event]
       writing(path, () => {
+        if (opened === undefined) makeFolder(folder)
+        opened ??= openSync(path, 'a+')
+        const file = opened
         if (event.type === 'start') {
           const { bytes, damage } = event.resumedFrom === null ? { bytes: 0 } : keptPart(path, event.resumedFrom)
           ftruncateSync(file, bytes)
@@ -43,7 +44,7 @@ export async function* recordEvents(
       yield* told
     }
   } finally {
-    closeSync(file)
+    if (opened !== undefined) closeSync(opened)
   }
 }
 
@@ -53,6 +54,18 @@ export function readEvents(folder: string): TrainingEvent[] {
     if (event !== undefined) return event
     throw new AutoprogError('CHECKPOINT', `events.jsonl holds a line that is not JSON: ${text.slice(0, 60)}`)
   })
+}
+
+/** Whether a run can be resumed: it has written a checkpoint, to its end. */
+export function hasCheckpoint(folder: string): boolean {
+  const checkpoints = join(folder, 'checkpoints')
+  return existsSync(checkpoints) && readdirSync(checkpoints).some((file) => checkpointStep(file) !== undefined)
+}
+
+/** The step of a checkpoint by its file's name; undefined for any other file. */
+export function checkpointStep(file: string): number | undefined {
+  const digits = /^step-(\d+)\.safetensors$/.exec(file)?.[1]
+  return digits === undefined ? undefined : Number(digits)
 }
 
 export function hasSummary(folder: string): boolean {
@@ -72,7 +85,7 @@ export function readSummary(folder: string): Summary {
 /** Writes text to a file so that a crash leaves the old content or the new, never half of it. Throws CHECKPOINT. */
 export function writeAtomically(path: string, text: string): void {
   writing(path, () => {
-    mkdirSync(dirname(path), { recursive: true })
+    makeFolder(dirname(path))
     const temporary = `${path}.tmp`
     const file = openSync(temporary, 'w')
     try {

@@ -1,7 +1,9 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AutoprogError } from '../errors.js'
+import { makeFolder } from '../folder.js'
 import { readTensors, writeTensors } from '../models/tensor-file.js'
+import { checkpointStep } from '../report/run-folder.js'
 import type { SessionState } from '../session/grow.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
@@ -16,8 +18,8 @@ export interface Checkpoint<T> {
 /** Since version 2 a checkpoint carries a checksum. */
 const version = '2'
 const versions = ['1', version]
+const fileOf = (step: number) => `step-${String(step).padStart(8, '0')}.safetensors`
 const folderOf = (run: string) => join(run, 'checkpoints')
-const stepOf = (file: string) => Number(/^step-(\d+)\.safetensors$/.exec(file)?.[1] ?? Number.NaN)
 
 /** Writes a checkpoint atomically, then removes all but the newest `keep`. Returns its path. Throws CHECKPOINT. */
 export async function saveCheckpoint(
@@ -29,13 +31,16 @@ export async function saveCheckpoint(
   keep: number,
 ): Promise<string> {
   const folder = folderOf(run)
-  await mkdir(folder, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
-    throw new AutoprogError('CHECKPOINT', `Cannot make the folder ${folder}: ${cause.code ?? cause.message}`, {
+  try {
+    makeFolder(folder)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    throw new AutoprogError('CHECKPOINT', `Cannot make the folder ${folder}: ${code ?? message}`, {
       hint: 'Choose an output folder that can be written.',
       cause,
     })
-  })
-  const path = join(folder, `step-${String(step).padStart(8, '0')}.safetensors`)
+  }
+  const path = join(folder, fileOf(step))
   await writeTensors(path, tensors, { version, recipe, trainer: JSON.stringify(trainer) })
   // Besides what is no longer kept, a process killed while it wrote has left its temporary file.
   const leftovers = (await readdir(folder)).filter((file) => /^step-.*\.tmp$/.test(file))
@@ -87,13 +92,10 @@ async function readCheckpoint<T>(path: string): Promise<{ tensors: SessionState;
   return { tensors, trainer: JSON.parse(metadata.trainer) as T, ...(recipe !== undefined && { recipe }) }
 }
 
-export async function hasCheckpoint(run: string): Promise<boolean> {
-  return (await list(run)).length > 0
-}
-
 async function list(run: string): Promise<string[]> {
   const files = await readdir(folderOf(run)).catch(() => [])
-  return files.filter((file) => Number.isFinite(stepOf(file))).sort((a, b) => stepOf(a) - stepOf(b))
+  const steps = files.flatMap((file) => checkpointStep(file) ?? [])
+  return steps.sort((a, b) => a - b).map(fileOf)
 }
 
 /** `: epochs was 20 and is 10`, for two recipes in JSON. */

@@ -1,4 +1,5 @@
 /** A run under way: what it works with, its state, and what follows from both. */
+import { join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { LabelMaps } from '../data/labels/token-labels.js'
 import { classLabelMaps, openLabelMaps } from '../data/labels/token-labels.js'
@@ -85,6 +86,12 @@ export interface Run {
   stage: Stage
   search: Search | undefined
   lastCheckpoint: string | undefined
+  /** The step of which a checkpoint holds all that there is. */
+  savedAt: number | undefined
+  /** The session holds what the steps so far have made: none has failed in the middle. */
+  sound: boolean
+  /** Throws CHECKPOINT where the run folder is no longer this run's. */
+  readonly checkFolder: () => void
   /** The user was told what holds up the loader. */
   hinted: boolean
   /** When the last step was through, as `performance.now()` has it. */
@@ -93,7 +100,12 @@ export interface Run {
   readonly totalSeconds: () => number
 }
 
-export async function openRun(given: Config, options: TrainOptions, device: Device): Promise<Run> {
+export async function openRun(
+  given: Config,
+  options: TrainOptions,
+  device: Device,
+  checkFolder: () => void,
+): Promise<Run> {
   const { signal, baseline, onListing, onReading } = options
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
   const dataset = await loadDataset(given.data, {
@@ -109,7 +121,7 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
     const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
     labelMaps = await labelMapsOf(config, dataset)
     const notices = [...chosen.notices, ...settled, ...(labelMaps?.notices ?? [])]
-    return await beginRun({ config, options, dataset, device, model, labelMaps, notices })
+    return await beginRun({ config, options, dataset, device, model, labelMaps, notices, checkFolder })
   } catch (error) {
     await labelMaps?.close()
     await dataset.close()
@@ -117,10 +129,11 @@ export async function openRun(given: Config, options: TrainOptions, device: Devi
   }
 }
 
-type Opened = Pick<Run, 'config' | 'options' | 'dataset' | 'device' | 'model' | 'labelMaps' | 'notices'>
+type Opened = Pick<Run, 'config' | 'options' | 'dataset' | 'device' | 'model' | 'labelMaps' | 'notices' | 'checkFolder'>
 
 /** From the start, or where a checkpoint has left off. */
-async function beginRun({ config, options, dataset, device, model, labelMaps, notices }: Opened): Promise<Run> {
+async function beginRun(opened: Opened): Promise<Run> {
+  const { config, options, dataset, device, model, labelMaps, notices } = opened
   const { out, resume } = options
   const loader = createLoader(dataset.train, {
     labelMaps,
@@ -150,7 +163,6 @@ async function beginRun({ config, options, dataset, device, model, labelMaps, no
     epochDue: false,
     lastEpoch: undefined,
   }
-  if (out !== undefined && !resume) writeAtomically(`${out}/config.yaml`, configToYaml(config))
   const { learningRate: _rate, referenceBatch: _batch, ...optimizer } = config.optimizer
   const session = await createSession({
     device,
@@ -169,15 +181,19 @@ async function beginRun({ config, options, dataset, device, model, labelMaps, no
   const stage = stages.stage(Math.max(0, state.stage), state.previous)
   const [begun, before] = [performance.now(), state.tally.totalSeconds]
   const run: Run = {
-    ...{ config, options, dataset, device, model, loader, labelMaps, stages, session, state, stage, notices },
+    ...opened,
+    ...{ loader, stages, session, state, stage },
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
+    savedAt: restored && state.step,
+    sound: true,
     hinted: false,
     freeSince: 0,
     totalSeconds: () => before + (performance.now() - begun) / 1000,
   }
   if (state.searching) run.search = openSearch(run, state.search)
+  if (out !== undefined && !resume) writeAtomically(join(out, 'config.yaml'), configToYaml(config))
   return run
 }
 

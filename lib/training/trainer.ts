@@ -1,9 +1,11 @@
 import { availableParallelism } from 'node:os'
+import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
 import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
-import { recordEvents } from '../report/run-folder.js'
+import { hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
+import { lockRun } from '../report/run-lock.js'
 import type { WeightsName } from '../session/batch.js'
 import { saveCheckpoint } from './checkpoint.js'
 import { evaluateHeldOut } from './held-out.js'
@@ -19,22 +21,40 @@ export type { TrainOptions } from './run.js'
 
 /**
  * Trains a recipe. Every event is final when it is yielded; with `out` it is also on record. Throws CONFIG and DATA for
- * what cannot be trained, NUMERIC when the loss is no longer finite, CHECKPOINT when the run folder cannot be written.
+ * what cannot be trained, NUMERIC when the loss is no longer finite, CHECKPOINT when the run folder cannot be written,
+ * holds another run, or has another writer. What fails between two steps loses none of them: a checkpoint is written first.
  */
 export function train(config: Config, options: TrainOptions = {}): AsyncGenerator<TrainingEvent> {
-  const events = trainingEvents(config, options)
-  return options.out === undefined ? events : recordEvents(events, options.out)
+  return options.out === undefined ? trainingEvents(config, options) : recordedEvents(config, options, options.out)
 }
 
-async function* trainingEvents(config: Config, options: TrainOptions): AsyncGenerator<TrainingEvent> {
+async function* recordedEvents(config: Config, options: TrainOptions, out: string): AsyncGenerator<TrainingEvent> {
+  const lock = lockRun(out)
+  try {
+    if (!options.resume && (hasCheckpoint(out) || hasSummary(out)))
+      throw new AutoprogError('CHECKPOINT', `${out} holds a run already`, {
+        hint: 'Resume it, or choose another folder.',
+      })
+    yield* recordEvents(trainingEvents(config, options, lock.check), out)
+  } finally {
+    lock.release()
+  }
+}
+
+async function* trainingEvents(
+  config: Config,
+  options: TrainOptions,
+  checkFolder = () => {},
+): AsyncGenerator<TrainingEvent> {
   const device = await openDevice(config.device, config)
   let run: Run | undefined
   try {
-    run = await openRun(config, options, device)
+    run = await openRun(config, options, device, checkFolder)
     yield startEvent(run)
     if (run.state.stage >= 0) yield stageEvent(run)
     for (const message of [...run.dataset.notices, ...run.notices.splice(0)]) yield { type: 'notice', message }
     while (run.state.step < run.stages.steps || run.state.epochDue) yield* trainSegment(run)
+    checkFolder()
     yield { type: 'end', summary: summaryOf(run) }
   } finally {
     await run?.session.close()
@@ -63,16 +83,24 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
   const ahead = run.device.kind === 'cpu' ? 0 : 1
   const underWay: Promise<StepEvent>[] = []
   const endsEpoch = (step: number) => (step + 1) % run.loader.stepsPerEpoch === 0 || step + 1 === stages.steps
+  async function* finishOne(): AsyncGenerator<TrainingEvent> {
+    const event = await underWay.shift()!.catch((error) => {
+      // A step that was refused for want of memory has changed nothing; after any other failure nothing is known.
+      run.sound &&= error instanceof AutoprogError && error.code === 'MEMORY'
+      throw error
+    })
+    yield event
+    for (const message of run.notices.splice(0)) yield { type: 'notice', message }
+    state.step = event.step + 1
+    state.epochDue = endsEpoch(event.step)
+  }
   async function* finish(most: number): AsyncGenerator<TrainingEvent> {
     while (underWay.length > most) {
-      const event = await underWay.shift()!
-      yield event
-      for (const message of run.notices.splice(0)) yield { type: 'notice', message }
-      state.step = event.step + 1
-      state.epochDue = endsEpoch(event.step)
+      yield* finishOne()
       if (state.epochDue) yield* endEpoch(run)
     }
   }
+  let failure: { error: unknown } | undefined
   try {
     for await (const batch of batches) {
       if (run.search?.evaluatesBefore(batch.step)) {
@@ -87,16 +115,30 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
       yield* finish(alone || options.signal?.aborted ? 0 : ahead)
       if (options.signal?.aborted) break
     }
+    yield* finish(0)
   } catch (error) {
     // The signal stops the loader and evaluations too; what they were for is done again after the resume.
-    if (!options.signal?.aborted) throw error
+    failure = { error: options.signal?.aborted ? options.signal.reason : error }
   }
-  yield* finish(0)
-  if (options.signal?.aborted) {
-    if (options.out !== undefined && state.step > 0) yield await checkpoint(run)
-    throw options.signal.reason
+  if (options.signal?.aborted) failure ??= { error: options.signal.reason }
+  if (failure !== undefined) {
+    while (run.sound && underWay.length > 0) yield* finishOne()
+    yield* saveSteps(run)
+    throw failure.error
   }
   if (state.searching && state.step === end && run.config.schedule.kind !== 'supernet') yield* endSearch(run)
+}
+
+/** A checkpoint of what a run has trained before something else than a step of it has failed, or a signal has stopped it. */
+async function* saveSteps(run: Run): AsyncGenerator<TrainingEvent> {
+  const { state, options, sound } = run
+  if (options.out === undefined || state.step === 0 || !sound || state.step === run.savedAt) return
+  try {
+    yield await checkpoint(run)
+  } catch (error) {
+    if (options.signal?.aborted) throw error
+    yield { type: 'notice', message: `what was trained could not be saved: ${(error as Error).message}` }
+  }
 }
 
 async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
@@ -181,6 +223,7 @@ async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
   state.blocks = winner.blocks
   state.searching = false
   run.search = undefined
+  run.savedAt = undefined
   state.tally.stages.at(-1)!.subnetwork = winner
   addSeconds(state.tally, (performance.now() - started) / 1000, true)
   if (state.step < stage.end) yield stageEvent(run)
@@ -194,6 +237,9 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
   const due = last || (every > 0 && epoch % every === 0)
   const resolution = config.evaluation.resolution ?? state.subnetwork.resolution
   const decays = due && (last || averages === 'always') ? config.ema.decays : []
+  // Before what may fail: broken images, a disk gone, memory.
+  const saves = options.out !== undefined && (last || epoch % config.checkpoint.every === 0)
+  if (saves && run.savedAt !== state.step) yield await checkpoint(run)
   const started = performance.now()
   const weights: WeightsName[] = due ? ['model', ...decays.map((_, index): WeightsName => `ema${index}`)] : []
   const results = due
@@ -226,15 +272,16 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
   }
   state.lastEpoch = event
   state.epochDue = false
+  run.savedAt = undefined
   yield event
   const hint = bottleneck(event, workersOf(config), availableParallelism())
   if (hint !== undefined && !run.hinted) yield { type: 'notice', message: hint }
   run.hinted ||= hint !== undefined
-  if (options.out !== undefined && (last || epoch % config.checkpoint.every === 0)) yield await checkpoint(run)
 }
 
 async function checkpoint(run: Run): Promise<TrainingEvent> {
   const { state, session, config, options, tuner, search } = run
+  run.checkFolder()
   state.tuner = tuner.state()
   state.search = search?.state()
   state.tally.totalSeconds = run.totalSeconds()
@@ -246,5 +293,6 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
     recipeOf(config),
     config.checkpoint.keep,
   )
+  run.savedAt = state.step
   return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
 }

@@ -1,17 +1,16 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from '../serial.js'
 
 // A project of its own, with the settings of this one.
 const root = join(import.meta.dirname, '..', '..')
-const { ava } = createRequire(import.meta.url)(join(root, 'package.json')) as { ava: object }
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-test-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
-writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module', ava }))
+writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }))
+copyFileSync(join(root, 'ava.config.mjs'), join(folder, 'ava.config.mjs'))
 const files: Record<string, string> = {
   'good.test.ts': `
     test('one', (t) => t.pass())

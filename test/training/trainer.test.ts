@@ -272,10 +272,10 @@ test('training: killed at random moments ten times and resumed, it ends with the
   await writeFile(
     script,
     `import { train } from ${JSON.stringify(trainer)}
-import { hasCheckpoint } from ${JSON.stringify(trainer.replace('trainer.ts', 'checkpoint.ts'))}
+import { hasCheckpoint } from ${JSON.stringify(trainer.replace('training/trainer.ts', 'report/run-folder.ts'))}
 const config = ${JSON.stringify(recipe())}
 const out = ${JSON.stringify(out)}
-for await (const event of train(config, { out, resume: await hasCheckpoint(out) })) console.log(event.type)
+for await (const event of train(config, { out, resume: hasCheckpoint(out) })) console.log(event.type)
 `,
   )
   const loader = fileURLToPath(import.meta.resolve('tsx'))

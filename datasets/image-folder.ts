@@ -27,7 +27,8 @@ export async function listImageFolder(folder: string, options: LoadOptions = {})
     return readFile(name).catch((cause) => Promise.reject(brokenImage(name, 'unreadable', cause)))
   }
   const fileOf = (path: string) => (broken.has(path) ? undefined : join(folder, path))
-  const train = { source: folder, files, folders, faults, read, fileOf, async close() {} }
+  const sizeOf = async (path: string) => (await stat(join(folder, path))).size
+  const train = { source: folder, files, folders, faults, read, fileOf, sizeOf, async close() {} }
   return listTrees(basename(folder) || folder, { train }, options)
 }
 

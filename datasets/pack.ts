@@ -5,6 +5,7 @@ import { crc32 } from '../lib/checksum.js'
 import { brokenImage } from '../lib/data/image/fault.js'
 import type { Dataset, Image, LoadOptions } from '../lib/data/source/dataset.js'
 import { encodedSplit } from '../lib/data/source/encoded.js'
+import { contentFingerprint } from '../lib/data/source/fingerprint.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { type PackContents, type PackedHalf, readBytes, readContents } from '../lib/data/source/pack-file.js'
 import { AutoprogError } from '../lib/errors.js'
@@ -34,7 +35,8 @@ export async function listPack(file: string): Promise<Dataset> {
         if (crc32(bytes) === half.checksums[index]) return bytes
         throw brokenImage(nameOf(index), 'damaged', 'its bytes have changed since it was packed (wrong checksum)')
       }
-      return encodedSplit({ labels: half.labels, channels, nameOf, read, ...decoderOf(contents, half) })
+      const fingerprint = () => contentFingerprint(half.labels, half.lengths, half.checksums, half.heights, half.widths)
+      return encodedSplit({ labels: half.labels, channels, nameOf, read, fingerprint, ...decoderOf(contents, half) })
     }
     const notices = [`${file} was packed from ${contents.name} (${settings})`, ...contents.notices]
     return { ...{ name: basename(file), classes, channels, notices, close }, train: split(train), test: split(test) }

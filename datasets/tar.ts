@@ -75,7 +75,8 @@ export async function openTar(file: string, options: LoadOptions): Promise<Paire
       if (closing !== undefined) throw new AutoprogError('DATA', `${file} is closed`)
       return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
-    return { source: file, files: [...places.keys()], ...listing, classTexts: new Map(classTexts), read, close }
+    const sizeOf = (path: string) => places.get(path)!.size
+    return { source: file, files: [...places.keys()], ...listing, classTexts: new Map(classTexts), read, sizeOf, close }
   } catch (error) {
     await close()
     throw error

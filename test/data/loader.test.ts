@@ -34,6 +34,7 @@ async function mixedSplit(broken: readonly number[] = []): Promise<Split> {
     labels: Int32Array.from({ length }, (_, index) => index % 7),
     channels: 3,
     nameOf: (index) => `${index}.png`,
+    fingerprint: async () => '',
     read: async (index) => files[index]!,
   })
 }
@@ -331,6 +332,7 @@ test('JPEGs of which parts are decoded give the same batches as whole ones', asy
     labels: Int32Array.from({ length }, (_, index) => index % 7),
     channels: 3,
     nameOf: (index) => `${index}.jpg`,
+    fingerprint: async () => '',
     read: async (index) => (index === 4 ? files[index]!.subarray(0, 900) : files[index]!),
   })
   const folder = await temporaryFolder()

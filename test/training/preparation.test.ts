@@ -7,7 +7,7 @@ import { test } from '../serial.js'
 
 const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })
 const split = (uniform: { width: number; height: number } | undefined): Split => ({
-  ...{ length: 1, labels: Int32Array.of(0), uniform, nameOf: String },
+  ...{ length: 1, labels: Int32Array.of(0), uniform, nameOf: String, fingerprint: async () => '' },
   load: () => Promise.reject(new Error('not asked for')),
 })
 const photos = split(undefined)

@@ -30,6 +30,8 @@ export interface Split {
   pixels?(index: number): Uint8Array
   /** How to name image `index` to a human: a path, or a member of an archive. */
   nameOf(index: number): string
+  /** Tells whether the images are the same, in the same order, wherever they lie; `identify` gives a whole dataset's. */
+  fingerprint(): Promise<string>
 }
 
 export interface Dataset {

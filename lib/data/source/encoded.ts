@@ -17,13 +17,14 @@ export interface EncodedImages {
   /** The bytes of image `index` as they are stored; rejects with IMAGE where they cannot be read. */
   read(index: number): Promise<Uint8Array>
   /** As in a split. */
+  fingerprint(): Promise<string>
   fileOf?(index: number): string | undefined
   /** Makes an image of the bytes; they are those of an image file if not given. */
   decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
 
 /** A split whose images are decoded each time they are asked for. */
-export function encodedSplit({ labels, channels, nameOf, read, ...given }: EncodedImages): Split {
+export function encodedSplit({ labels, channels, nameOf, read, fingerprint, ...given }: EncodedImages): Split {
   const decode =
     given.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
   const readChecked = async (index: number) => {
@@ -36,7 +37,7 @@ export function encodedSplit({ labels, channels, nameOf, read, ...given }: Encod
     channels === 3 && given.decode === undefined
       ? { read: readChecked, ...(given.fileOf && { fileOf: given.fileOf }) }
       : {}
-  return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf }
+  return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf, fingerprint }
 }
 
 type DecodeAheadOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>
@@ -54,13 +55,13 @@ export async function decodeAhead(
   split: Split,
   options: DecodeAheadOptions = {},
 ): Promise<{ split: Split; notices: string[] }> {
-  const { length, labels, nameOf } = split
+  const { length, labels, nameOf, fingerprint } = split
   const broken = createBrokenImages(length, options.maxBroken)
   const decoded = split.uniform === undefined ? await decodeAll(split, broken, options) : undefined
   if (decoded === undefined) return { split, notices: [] }
   broken.check()
   const source = replaceBroken(decoded.pixels, labels, broken)
-  const held = inMemorySplit({ ...decoded, ...source, nameOf: (index) => nameOf(source.indices[index]!) })
+  const held = inMemorySplit({ ...decoded, ...source, fingerprint, nameOf: (index) => nameOf(source.indices[index]!) })
   const summary = broken.summary()
   return { split: held, notices: summary === undefined ? [] : [summary] }
 }

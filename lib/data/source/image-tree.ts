@@ -4,6 +4,7 @@ import type { Fault } from '../image/fault.js'
 import { arrangeClassFolders, arrangeTestHalf, holdOut, type LabelledPaths, type Listing } from './class-folders.js'
 import type { Dataset, LoadOptions, Split } from './dataset.js'
 import { decodeAhead, encodedSplit } from './encoded.js'
+import { listingFingerprint } from './fingerprint.js'
 
 /** Share of each class held out where nothing else is said. */
 const defaultShare = 0.1
@@ -14,6 +15,8 @@ export interface ImageTree extends Listing {
   read(path: string): Promise<Uint8Array>
   /** The name of the file that holds an image and nothing else; undefined where it is not to be read. */
   fileOf?(path: string): string | undefined
+  /** Bytes of a file. */
+  sizeOf(path: string): number | Promise<number>
   /** How to name a file to a human; `source/path` if not given. */
   nameOf?(path: string): string
   /** Releases what the tree holds open; harmless when repeated. */
@@ -67,6 +70,7 @@ export async function listTrees(
         channels: 3,
         nameOf: (index) => nameIn(tree, paths[index]!),
         read: (index) => tree.read(paths[index]!),
+        fingerprint: () => listingFingerprint({ paths, labels, sizeOf: (index) => tree.sizeOf(paths[index]!) }),
         ...(tree.fileOf && { fileOf: (index) => tree.fileOf!(paths[index]!) }),
       })
     return {

@@ -1,6 +1,7 @@
 /** A split whose images are all alike and held decoded in one array. */
 import { AutoprogError, expected } from '../../errors.js'
 import type { Split } from './dataset.js'
+import { contentFingerprint } from './fingerprint.js'
 
 export interface InMemoryImages {
   /** (length, height, width, channels) */
@@ -11,10 +12,13 @@ export interface InMemoryImages {
   readonly width: number
   readonly channels: 1 | 3
   nameOf(index: number): string
+  /** As in a split; that of labels and pixels if not given. */
+  fingerprint?(): Promise<string>
 }
 
 export function inMemorySplit(images: InMemoryImages): Split {
   const { pixels, labels, height, width, channels, nameOf } = images
+  const { fingerprint = () => contentFingerprint(labels, Int32Array.of(height, width, channels), pixels) } = images
   const stride = height * width * channels
   const view = (index: number) => {
     checkIndex(index, labels.length)
@@ -27,6 +31,7 @@ export function inMemorySplit(images: InMemoryImages): Split {
     pixels: view,
     load: async (index) => ({ pixels: view(index), height, width, channels }),
     nameOf,
+    fingerprint,
   }
 }
 

@@ -20,6 +20,7 @@ async function images(count: number, options: { broken?: number[]; odd?: number;
     labels: Int32Array.from(files, (_, index) => Math.floor((index * classes) / count)),
     channels: 3,
     nameOf: (index) => `${index}.png`,
+    fingerprint: async () => '',
     read: async (index) => files[index]!,
   }
   return encoded

@@ -128,12 +128,11 @@ export function checkKinds(blocks: Blocks, others: Blocks): void {
 }
 
 /**
- * Outlookers and transformers of a VOLO of `depth` layers: an even number of outlookers, about 23% of the layers, at least
- * one of each kind. The count steps up where 21% of the depth passes an even number, as the reference's tables have it.
+ * Outlookers and transformers of a VOLO of `depth` layers: 23% of the layers, rounded to an even number as resolutions are
+ * to their multiples, are outlookers; at least one of each kind.
  */
 export function outlookerSplit(depth: number): { outlookers: number; transformers: number } {
-  const even = 2 * Math.floor((0.21 * depth) / 2) + 2
-  const outlookers = Math.min(even, Math.max(1, depth - 1))
+  const outlookers = Math.min(roundToMultiple(0.23 * depth, 2), Math.max(1, depth - 1))
   return { outlookers, transformers: Math.max(1, depth - outlookers) }
 }
 

@@ -6,7 +6,7 @@
  */
 import { AutoprogError, expected } from '../errors.js'
 import type { BlockKinds, Model } from '../models/model.js'
-import { type Blocks, nestedSplit, outlookerSplit, stageBlocks, totalOf } from './layer-map.js'
+import { type Blocks, nestedSplit, stageBlocks, totalOf } from './layer-map.js'
 import { roundToMultiple } from './rounding.js'
 
 /** A full network, as far as growth needs to know it. */
@@ -88,8 +88,7 @@ export function blocksOfDepth({ kinds, blocks }: FullNetwork, depth: number): Bl
   if (kinds !== 'stages') {
     if (depth < least[kinds].depth) throw new AutoprogError('CONFIG', expected(least[kinds].named, 'the depth', depth))
     if (kinds === 'layers') return [depth]
-    const { outlookers, transformers } = outlookerSplit(depth)
-    return [outlookers, transformers]
+    return nestedSplit(depth, [1, 1], blocks)
   }
   const networks = Array.from({ length: 100 }, (_, index) => stageBlocks((index + 1) / 100, blocks))
   const found = networks.find((each) => totalOf(each) === depth)
@@ -122,14 +121,15 @@ export function growthSpace(full: FullNetwork, stages: number, ratio: number): G
   }
 }
 
-/** The same sub-networks with their outlookers so that each that is deeper than the one before it holds its layers. */
+/** The same sub-networks with their outlookers so that each that is as deep as the one before it, or deeper, holds its layers. */
 export function nest(full: FullNetwork, networks: readonly Subnetwork[]): Subnetwork[] {
   if (full.kinds !== 'outlookers') return [...networks]
   const nested: Subnetwork[] = []
   for (const network of networks) {
     const before = nested.at(-1)
-    const grows = before !== undefined && network.depth > before.depth
-    nested.push(grows ? { ...network, blocks: nestedSplit(network.depth, before.blocks, full.blocks) } : network)
+    const holds = before !== undefined && network.depth >= before.depth
+    // At an equal depth this is the split before, which nests in itself alone.
+    nested.push(holds ? { ...network, blocks: nestedSplit(network.depth, before.blocks, full.blocks) } : network)
   }
   return nested
 }

@@ -61,6 +61,13 @@ test("VOLO's outlookers of every depth", (t) => {
   for (const { depth, split } of growth.outlookers) t.deepEqual(splitOf(depth), split, `depth ${depth}`)
 })
 
+test('of deep VOLOs 23 % of the layers, rounded to an even number, are outlookers', (t) => {
+  const outlookers = (depth: number) => splitOf(depth)[0]
+  t.deepEqual([56, 57, 58].map(outlookers), [12, 14, 14]) // 0.23 * 57 = 13.11
+  t.deepEqual([65, 66, 67].map(outlookers), [14, 16, 16])
+  t.deepEqual([73, 74, 75, 76, 77].map(outlookers), [16, 18, 18, 18, 18])
+})
+
 test("VOLO's running layers of every table, each kind apart and both over the whole network", (t) => {
   t.is(more.voloElastic.length, 60)
   for (const row of more.voloElastic) {

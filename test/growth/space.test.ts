@@ -91,6 +91,26 @@ test('one stage is the full network, whatever the ratio', (t) => {
   t.deepEqual(searchSpace(space, 1), [{ blocks: [12], depth: 12, resolution: 224, l: 1, n: 1 }])
 })
 
+test('a VOLO of any split has nested sub-networks of any depth', (t) => {
+  const splits = [
+    [2, 16],
+    [8, 10],
+    [4, 6],
+    [1, 5],
+  ]
+  for (const blocks of splits) {
+    const volo = { kinds: 'outlookers', blocks, resolution: 224, multiple: 32 } as const
+    for (const ratio of [0.4, 0.9]) {
+      const space = growthSpace(volo, 9, ratio)
+      for (const [index, [outlookers, transformers]] of space.blocks.entries()) {
+        const next = space.blocks[index + 1] ?? blocks
+        t.true(outlookers! <= next[0]! && transformers! <= next[1]!, `${space.blocks[index]} in ${next}`)
+      }
+      t.deepEqual(space.blocks.at(-1), blocks)
+    }
+  }
+})
+
 test('bad spaces', (t) => {
   const refused = (action: () => unknown, message: RegExp) => t.throws(action, { code: 'CONFIG', message })
   for (const stages of [0, -1, 2.5, Number.NaN]) refused(() => growthSpace(full, stages, 0.5), /number of stages/)

@@ -7,6 +7,7 @@ import { type ComparedRun, compareRuns, comparisonMarkdown } from '../report/com
 import type { Summary } from '../report/events.js'
 import { describeMachine } from '../report/machine.js'
 import { hasCheckpoint, hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
+import { withAbsolutePaths } from '../training/run-data.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import {
   type ComparedScheme,
@@ -86,7 +87,7 @@ async function settle(
   const { folder } = run
   const asked = configOf(run, base, finished, (notice) => stream.write(`note: ${notice}\n`))
   const config = holdsRun(folder) ? loadConfig({ file: join(folder, 'config.yaml') }) : asked
-  if (!sameConfig(asked, config)) {
+  if (!sameConfig(withAbsolutePaths(asked), withAbsolutePaths(config))) {
     const hint = 'choose another --out, or remove the folder'
     throw new AutoprogError('CONFIG', `${folder} holds a run of another recipe`, { hint })
   }

@@ -5,6 +5,11 @@ export function integer(value: number): string {
   return Math.round(value).toLocaleString('en-US')
 }
 
+/** 1 -> "1 file", 2000 -> "2,000 files". */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${integer(count)} ${count === 1 ? one : many}`
+}
+
 /** A share in [0, 1] as a percentage with two decimals: 0.8731 -> "87.31 %"; unknown is a dash. */
 export function percent(share: number | null): string {
   return share === null ? '–' : `${(100 * share).toFixed(2)} %`

@@ -65,7 +65,7 @@ export async function annotate(
   })
   const { config, dataset, session } = trained
   const { train, classes } = dataset
-  const notices = [...trained.notices, ...dataset.notices]
+  const notices = [...trained.notices]
   try {
     const { model } = session
     const { resolution = trained.resolution, batch = config.evaluation.batch } = options

@@ -1,16 +1,23 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DataIdentity } from '../data/source/fingerprint.js'
 import { AutoprogError } from '../errors.js'
 import { makeFolder } from '../folder.js'
 import { readTensors, writeTensors } from '../models/tensor-file.js'
+import type { Config, ConfigInput } from '../recipe/config.js'
+import { resolveConfig } from '../recipe/config.js'
+import { recipeDifferences } from '../recipe/differences.js'
 import { checkpointStep } from '../report/run-folder.js'
 import type { SessionState } from '../session/grow.js'
+import { withAbsolutePaths } from './run-data.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
 export interface Checkpoint<T> {
   readonly path: string
   readonly tensors: SessionState
   readonly trainer: T
+  /** What the run was trained on; unknown of those that early versions have written. */
+  readonly data: DataIdentity | undefined
   /** What was wrong with newer ones. */
   readonly notices: readonly string[]
 }
@@ -21,14 +28,19 @@ const versions = ['1', version]
 const fileOf = (step: number) => `step-${String(step).padStart(8, '0')}.safetensors`
 const folderOf = (run: string) => join(run, 'checkpoints')
 
-/** Writes a checkpoint atomically, then removes all but the newest `keep`. Returns its path. Throws CHECKPOINT. */
+/** Of a recipe what must not change between a run and its resume: the machine's part may, and data are compared by themselves. */
+function whatCounts(recipe: Config): object {
+  const { device, threads, workers, checkpoint, data, ...rest } = withAbsolutePaths(recipe)
+  return rest
+}
+
+/** Writes a checkpoint atomically, then removes all but the newest `about.keep`. Returns its path. Throws CHECKPOINT. */
 export async function saveCheckpoint(
   run: string,
   step: number,
   tensors: SessionState,
   trainer: unknown,
-  recipe: string,
-  keep: number,
+  about: { readonly recipe: Config; readonly data: DataIdentity; readonly keep: number },
 ): Promise<string> {
   const folder = folderOf(run)
   try {
@@ -41,10 +53,16 @@ export async function saveCheckpoint(
     })
   }
   const path = join(folder, fileOf(step))
-  await writeTensors(path, tensors, { version, recipe, trainer: JSON.stringify(trainer) })
+  await writeTensors(path, tensors, {
+    version,
+    recipe: JSON.stringify(about.recipe),
+    data: JSON.stringify(about.data),
+    trainer: JSON.stringify(trainer),
+  })
   // Besides what is no longer kept, a process killed while it wrote has left its temporary file.
   const leftovers = (await readdir(folder)).filter((file) => /^step-.*\.tmp$/.test(file))
-  for (const old of [...(await list(run)).slice(0, -keep), ...leftovers]) await rm(join(folder, old), { force: true })
+  for (const old of [...(await list(run)).slice(0, -about.keep), ...leftovers])
+    await rm(join(folder, old), { force: true })
   return path
 }
 
@@ -52,7 +70,7 @@ export async function saveCheckpoint(
  * The newest sound checkpoint of a run, or the one named. Throws CHECKPOINT where there is none, each is damaged, or it is of
  * another recipe.
  */
-export async function loadCheckpoint<T>(run: string, recipe?: string, file?: string): Promise<Checkpoint<T>> {
+export async function loadCheckpoint<T>(run: string, recipe?: Config, file?: string): Promise<Checkpoint<T>> {
   const candidates = file === undefined ? (await list(run)).reverse() : [file]
   const damages: AutoprogError[] = []
   for (const candidate of candidates) {
@@ -62,16 +80,14 @@ export async function loadCheckpoint<T>(run: string, recipe?: string, file?: str
       damages.push(error)
     })
     if (read === undefined) continue
-    if (recipe !== undefined && read.recipe !== recipe)
-      throw new AutoprogError(
-        'CHECKPOINT',
-        `${path} was written under another recipe${firstDifference(read.recipe, recipe)}`,
-        {
-          hint: 'Resume with the recipe in config.yaml of the run folder, or start a new run in another folder.',
-        },
-      )
+    const differences =
+      recipe && read.recipe ? recipeDifferences(whatCounts(resolveConfig(read.recipe)), whatCounts(recipe)) : []
+    if (differences.length > 0)
+      throw new AutoprogError('CHECKPOINT', `${path} was written under another recipe (${differences.join('; ')})`, {
+        hint: 'Resume with the recipe in config.yaml of the run folder, or start a new run in another folder.',
+      })
     const notices = damages.map(({ message }) => `${message}; an older checkpoint is used instead, ${path}`)
-    return { path, tensors: read.tensors, trainer: read.trainer, notices }
+    return { path, tensors: read.tensors, trainer: read.trainer, data: read.data, notices }
   }
   throw (
     damages[0] ??
@@ -81,33 +97,26 @@ export async function loadCheckpoint<T>(run: string, recipe?: string, file?: str
   )
 }
 
-async function readCheckpoint<T>(path: string): Promise<{ tensors: SessionState; trainer: T; recipe?: string }> {
+async function readCheckpoint<T>(
+  path: string,
+): Promise<Omit<Checkpoint<T>, 'path' | 'notices'> & { recipe: ConfigInput | undefined }> {
   const { tensors, metadata, checked } = await readTensors(path)
   const known = metadata.version !== undefined && versions.includes(metadata.version)
   if (!known || metadata.trainer === undefined || (metadata.version === version && !checked))
     throw new AutoprogError('CHECKPOINT', `${path} is not a checkpoint of this version of autoprog`, {
       hint: 'It may hold weights alone: load those with session.load.',
     })
-  const { recipe } = metadata
-  return { tensors, trainer: JSON.parse(metadata.trainer) as T, ...(recipe !== undefined && { recipe }) }
+  const { recipe, data } = metadata
+  return {
+    tensors,
+    trainer: JSON.parse(metadata.trainer) as T,
+    recipe: recipe === undefined ? undefined : (JSON.parse(recipe) as ConfigInput),
+    data: data === undefined ? undefined : (JSON.parse(data) as DataIdentity),
+  }
 }
 
 async function list(run: string): Promise<string[]> {
   const files = await readdir(folderOf(run)).catch(() => [])
   const steps = files.flatMap((file) => checkpointStep(file) ?? [])
   return steps.sort((a, b) => a - b).map(fileOf)
-}
-
-/** `: epochs was 20 and is 10`, for two recipes in JSON. */
-function firstDifference(stored = '{}', given: string): string {
-  const flatten = (value: unknown, path: string): [string, string][] =>
-    value !== null && typeof value === 'object'
-      ? Object.entries(value).flatMap(([key, inner]) => flatten(inner, path ? `${path}.${key}` : key))
-      : [[path, JSON.stringify(value)]]
-  const before = new Map(flatten(JSON.parse(stored), ''))
-  const now = new Map(flatten(JSON.parse(given), ''))
-  for (const key of new Set([...before.keys(), ...now.keys()]))
-    if (before.get(key) !== now.get(key))
-      return `: ${key} was ${before.get(key) ?? 'absent'} and is ${now.get(key) ?? 'absent'}`
-  return ''
 }

@@ -6,6 +6,8 @@ import { classLabelMaps, openLabelMaps } from '../data/labels/token-labels.js'
 import type { Batch, Loader } from '../data/loader.js'
 import { createLoader } from '../data/loader.js'
 import type { Dataset } from '../data/source/dataset.js'
+import type { DataIdentity } from '../data/source/fingerprint.js'
+import { identify } from '../data/source/fingerprint.js'
 import type { Blocks } from '../growth/layer-map.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
@@ -24,13 +26,14 @@ import { loadCheckpoint } from './checkpoint.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
 import { augmentationOf, settle, settleMicroBatch, workersOf } from './preparation.js'
+import { checkSameData, withAbsolutePaths } from './run-data.js'
 import type { Stage, Stages } from './stages.js'
 import { planRun } from './stages.js'
 import type { Tally } from './tally.js'
 import { createTally } from './tally.js'
 
 export interface TrainOptions {
-  /** Run folder: config.yaml, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
+  /** Run folder: config.yaml, data.json, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
   out?: string
   /** Continues the run in `out` from its last checkpoint. */
   resume?: boolean
@@ -72,6 +75,7 @@ export interface Run {
   readonly config: Config
   readonly options: TrainOptions
   readonly dataset: Dataset
+  readonly identity: DataIdentity
   readonly device: Device
   /** The full network. */
   readonly model: Model
@@ -108,7 +112,8 @@ export async function openRun(
 ): Promise<Run> {
   const { signal, baseline, onListing, onReading } = options
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
-  const dataset = await loadDataset(given.data, {
+  const recipe = withAbsolutePaths(given)
+  const dataset = await loadDataset(recipe.data, {
     seed: given.seed,
     ...(signal && { signal }),
     ...(onListing && { onListing }),
@@ -116,7 +121,7 @@ export async function openRun(
   })
   let labelMaps: LabelMaps | undefined
   try {
-    const chosen = settle(given, dataset, device)
+    const chosen = settle(recipe, dataset, device)
     const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
     const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
     labelMaps = await labelMapsOf(config, dataset)
@@ -146,8 +151,10 @@ async function beginRun(opened: Opened): Promise<Run> {
     onBroken: (message) => notices.push(message),
   })
   const stages = planRun(config, model, loader.stepsPerEpoch)
-  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, recipeOf(config)) : undefined
+  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, config) : undefined
   notices.push(...(restored?.notices ?? []))
+  const identity = await identify(dataset)
+  if (restored?.data) checkSameData(restored.data, identity, dataset.name)
   const first = stages.stage(0, undefined)
   const state: TrainerState = restored?.trainer ?? {
     step: 0,
@@ -182,7 +189,7 @@ async function beginRun(opened: Opened): Promise<Run> {
   const [begun, before] = [performance.now(), state.tally.totalSeconds]
   const run: Run = {
     ...opened,
-    ...{ loader, stages, session, state, stage },
+    ...{ identity, loader, stages, session, state, stage },
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,
@@ -193,18 +200,16 @@ async function beginRun(opened: Opened): Promise<Run> {
     totalSeconds: () => before + (performance.now() - begun) / 1000,
   }
   if (state.searching) run.search = openSearch(run, state.search)
-  if (out !== undefined && !resume) writeAtomically(join(out, 'config.yaml'), configToYaml(config))
+  if (out !== undefined && !resume) {
+    writeAtomically(join(out, 'config.yaml'), configToYaml(config))
+    writeAtomically(join(out, 'data.json'), `${JSON.stringify(identity, null, 2)}\n`)
+  }
   return run
 }
 
 async function labelMapsOf({ tokenLabels }: Config, { train, classes }: Dataset): Promise<LabelMaps | undefined> {
   if (tokenLabels === null) return undefined
   return tokenLabels.maps === null ? classLabelMaps(train) : openLabelMaps(tokenLabels.maps, { split: train, classes })
-}
-
-/** What must not change between a run and its resume; the machine's part may. */
-export function recipeOf({ device: _device, threads: _threads, workers: _workers, ...recipe }: Config): string {
-  return JSON.stringify(recipe)
 }
 
 /** Progressive stacking is named after its operator; MoGrow may take its place. */

@@ -11,6 +11,7 @@ import type { SessionState } from '../session/grow.js'
 import type { Session } from '../session/session.js'
 import { createSession } from '../session/session.js'
 import { loadCheckpoint } from './checkpoint.js'
+import { classesOfData, labelledAs } from './run-data.js'
 
 export interface Trained {
   readonly config: Config
@@ -20,7 +21,7 @@ export interface Trained {
   readonly resolution: number
   /** Of the checkpoint, averages included. */
   readonly tensors: SessionState
-  /** What was wrong with newer checkpoints. */
+  /** Of the dataset, of its classes, and what was wrong with newer checkpoints. */
   readonly notices: readonly string[]
   close(): Promise<void>
 }
@@ -40,25 +41,22 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   // RUN/checkpoints/step-00001234.safetensors
   const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
   const config = loadConfig({ file: join(run, 'config.yaml') })
-  const { tensors, trainer, notices } = await loadCheckpoint<{
+  const { tensors, trainer, ...saved } = await loadCheckpoint<{
     blocks: readonly number[]
     subnetwork: { resolution: number }
   }>(run, undefined, file)
-  const dataset = await loadDataset(data ?? config.data, { seed: config.seed, ...load })
-  const closing: (() => Promise<void>)[] = [dataset.close]
+  const count = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))!.values.length
+  const classes = saved.data?.classes ?? (await classesOfData(config, count))
+  const loaded = await loadDataset(data ?? config.data, { seed: config.seed, ...load })
+  const closing: (() => Promise<void>)[] = [loaded.close]
   const close = async () => {
     for (const one of closing.splice(0).reverse()) await one()
   }
   try {
+    const dataset = classes === undefined ? byPosition(loaded, run, count) : labelledAs(classes, loaded)
     const device = await openDevice(config.device, config)
     closing.push(device.close)
-    const model = createModel(config.model, { classes: dataset.classes.length, channels: dataset.channels })
-    const classes = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))?.values.length
-    if (classes !== model.classes)
-      throw new AutoprogError(
-        'DATA',
-        expected(`${classes} classes, as ${run} was trained for,`, dataset.name, model.classes),
-      )
+    const model = createModel(config.model, { classes: count, channels: dataset.channels })
     const session = await createSession({
       device,
       model: model.withBlocks(trainer.blocks),
@@ -68,9 +66,21 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
     closing.push(session.close)
     await session.restore(tensors)
     const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
+    const notices = [...saved.notices, ...dataset.notices]
     return { config, dataset, session, resolution, tensors, notices, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** For a run that has not kept the names of its classes: they cannot be compared. */
+function byPosition(dataset: Dataset, run: string, count: number): Dataset {
+  if (dataset.classes.length !== count)
+    throw new AutoprogError(
+      'DATA',
+      expected(`${count} classes, as ${run} was trained for,`, dataset.name, dataset.classes.length),
+    )
+  const notice = `${run} has not kept the names of its classes: those of ${dataset.name} are taken to be the same, in their order`
+  return { ...dataset, notices: [...dataset.notices, notice] }
 }

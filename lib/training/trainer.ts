@@ -11,7 +11,7 @@ import { saveCheckpoint } from './checkpoint.js'
 import { evaluateHeldOut } from './held-out.js'
 import { bottleneck, evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
-import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, recipeOf, subnetworkAt } from './run.js'
+import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, subnetworkAt } from './run.js'
 import { stageEvent, startEvent, summaryOf } from './run-events.js'
 import { growthTo } from './stages.js'
 import { addSeconds, closeEpoch, enterStage } from './tally.js'
@@ -285,14 +285,8 @@ async function checkpoint(run: Run): Promise<TrainingEvent> {
   state.tuner = tuner.state()
   state.search = search?.state()
   state.tally.totalSeconds = run.totalSeconds()
-  run.lastCheckpoint = await saveCheckpoint(
-    options.out!,
-    state.step,
-    await session.state(),
-    state,
-    recipeOf(config),
-    config.checkpoint.keep,
-  )
+  const about = { recipe: config, data: run.identity, keep: config.checkpoint.keep }
+  run.lastCheckpoint = await saveCheckpoint(options.out!, state.step, await session.state(), state, about)
   run.savedAt = state.step
   return { type: 'checkpoint', path: run.lastCheckpoint, step: state.step }
 }

@@ -173,7 +173,7 @@ test('what cannot be done is said, and nothing is left behind', async (t) => {
   t.regex(await annotate(t, 1, 'x.safetensors', '--batch', '0'), /error CONFIG: Expected a positive integer for batch/)
   t.regex(
     await autoprog(t, 1, 'annotate', run, 'fashion-mnist', 'x.safetensors'),
-    /error DATA: Expected 2 classes, as runs\/halves was trained for, for fashion-mnist/,
+    /error DATA: fashion-mnist has 10 classes that the run does not know: T-shirt\/top, .* and 2 more\nhint: The run was trained on left, right/,
   )
   t.regex(
     await autoprog(t, 1, 'annotate', 'nowhere', 'images', 'x.safetensors'),

@@ -42,12 +42,17 @@ export interface PictureOptions {
   width?: number
   seed?: number
   format?: 'png' | 'jpeg' | 'webp'
+  /** Of a picture of one shade, with little noise; all noise unless given. */
+  level?: number
 }
 
 /** An encoded RGB picture of noise. */
 export async function picture(options: PictureOptions = {}): Promise<Buffer> {
-  const { height = 8, width = 8, seed = 0, format = 'png' } = options
-  return sharp(noise(height * width * 3, seed), { raw: { height, width, channels: 3 } })
+  const { height = 8, width = 8, seed = 0, format = 'png', level } = options
+  const pixels = noise(height * width * 3, seed)
+  return sharp(level === undefined ? pixels : pixels.map((value) => level + (value >> 4)), {
+    raw: { height, width, channels: 3 },
+  })
     .toFormat(format)
     .toBuffer()
 }

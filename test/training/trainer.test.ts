@@ -321,7 +321,7 @@ test('training: resuming refuses an empty folder, another recipe and a damaged c
     message: /There is no checkpoint/,
   })
   await t.throwsAsync(collect(train(recipe({ batch: 24 }), { out: join(folder, 'whole'), resume: true })), {
-    message: /another recipe: batch was 16 and is 24/,
+    message: /another recipe \(batch: 16 and 24\)/,
   })
   const [file] = await readdir(join(folder, 'whole', 'checkpoints'))
   const path = join(folder, 'whole', 'checkpoints', file!)

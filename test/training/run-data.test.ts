@@ -1,0 +1,152 @@
+import { cpSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { readTensors, writeTensors } from '../../lib/models/tensor-file.js'
+import { type Config, configToYaml, loadConfig, resolveConfig } from '../../lib/recipe/config.js'
+import type { TrainingEvent } from '../../lib/report/events.js'
+import { annotate } from '../../lib/training/annotate.js'
+import { evaluate } from '../../lib/training/evaluate.js'
+import { type TrainOptions, train } from '../../lib/training/trainer.js'
+import { picture, temporaryFolder, writeTree } from '../data/images.js'
+import { checkError } from '../error.js'
+import { test } from '../serial.js'
+
+const root = await temporaryFolder()
+const data = join(root, 'pictures')
+const names = ['ant', 'bee', 'cat']
+
+/** Flat pictures, a shade a class: a network tells them apart at once. */
+async function shades(place: string, classes: readonly string[], shadeOf = (name: string) => names.indexOf(name)) {
+  for (const name of classes)
+    for (let index = 0; index < 20; index++) {
+      const image = await picture({ height: 16 + (index % 2), width: 16, seed: index, level: 20 + 100 * shadeOf(name) })
+      await writeTree(place, { [`${index < 16 ? 'train' : 'val'}/${name}/${index}.png`]: image })
+    }
+}
+await shades(data, names)
+
+const recipe = (overrides: object = {}): Config =>
+  resolveConfig({
+    data,
+    model: { kind: 'vit', imageSize: 16, patchSize: 8, embedDim: 16, depth: 2, heads: 2 },
+    epochs: 15,
+    batch: 8,
+    microBatch: 8,
+    threads: 1,
+    schedule: { kind: 'original', stages: 1 },
+    optimizer: { learningRate: 4e-3 },
+    learningRate: { warmupEpochs: 0 },
+    ema: { decays: [0.9] },
+    augmentation: { scale: [0.9, 1], aspect: [1, 1] },
+    regularization: { stochasticDepth: 0, mixup: 0, cutmix: 0, erasing: 0 },
+    ...overrides,
+  })
+
+async function run(config: Config, options: TrainOptions): Promise<TrainingEvent[]> {
+  const events: TrainingEvent[] = []
+  for await (const event of train(config, options)) events.push(event)
+  return events
+}
+
+/** A run that was stopped after its first epoch. */
+async function stopped(out: string, place: string): Promise<void> {
+  const controller = new AbortController()
+  const events = train(recipe({ data: place }), { out, signal: controller.signal })
+  try {
+    for await (const event of events) if (event.type === 'epoch') controller.abort()
+  } catch (error) {
+    if (!controller.signal.aborted) throw error
+  }
+}
+
+const whole = join(root, 'whole')
+const copy = (name: string) => {
+  const place = join(root, name)
+  cpSync(data, place, { recursive: true })
+  return place
+}
+const resumed = (out: string, overrides: object = {}) =>
+  run(resolveConfig({ ...loadConfig({ file: join(out, 'config.yaml') }), ...overrides }), { out, resume: true })
+
+test.before(async () => {
+  await run(recipe(), { out: whole })
+})
+
+test('evaluation finds classes by their names, whatever others there are', async (t) => {
+  const own = await evaluate(whole)
+  t.true(own.top1 > 0.9, `${own.top1}`)
+  const part = join(root, 'part')
+  await shades(part, ['cat', 'bee'])
+  const result = await evaluate(whole, { data: part })
+  t.true(result.top1 > 0.9, `of two classes: ${result.top1}`)
+  t.deepEqual(
+    result.notices.filter((notice) => notice.includes('class')),
+    ['part has no images of 1 class of the run: ant'],
+  )
+})
+
+test('classes that a run does not know are named', async (t) => {
+  const renamed = copy('renamed')
+  for (const half of ['train', 'val']) renameSync(join(renamed, half, 'cat'), join(renamed, half, 'puma'))
+  const error = await t.throwsAsync(evaluate(whole, { data: renamed }))
+  checkError(t, error!, {
+    code: 'DATA',
+    message: /renamed has 1 class that the run does not know: puma/,
+    hint: /trained on ant, bee, cat\. Rename the folders alike \(cat is missing\)/,
+  })
+  await t.throwsAsync(annotate(whole, renamed, join(root, 'maps.safetensors')), { message: /does not know: puma/ })
+})
+
+test('the data of a moved folder resume, and the run is found from there', async (t) => {
+  const [out, place] = [join(root, 'moved'), copy('here')]
+  await stopped(out, place)
+  renameSync(place, join(root, 'there'))
+  await t.throwsAsync(resumed(out), { message: /no dataset and no file named .*here/ })
+  const events = await resumed(out, { data: join(root, 'there') })
+  t.is(events.at(-1)?.type, 'end')
+})
+
+test('a class that was renamed meanwhile stops a resume', async (t) => {
+  const [out, place] = [join(root, 'run-renamed'), copy('data-renamed')]
+  await stopped(out, place)
+  for (const half of ['train', 'val']) renameSync(join(place, half, 'cat'), join(place, half, 'puma'))
+  checkError(t, (await t.throwsAsync(resumed(out)))!, {
+    code: 'DATA',
+    message: /data-renamed has changed since the run began: the class cat is missing and puma is new \(renamed\?\)/,
+    hint: /--data/,
+  })
+})
+
+test('so does a class more, or an image more, or another image', async (t) => {
+  const [out, place] = [join(root, 'run-grown'), copy('data-grown')]
+  await stopped(out, place)
+  await shades(place, ['dog'], () => 1)
+  await t.throwsAsync(resumed(out), {
+    message: /: 1 class new \(dog\); 64 training images, 16 more than then; 16 held-/,
+  })
+  for (const half of ['train', 'val']) rmSync(join(place, half, 'dog'), { recursive: true })
+  writeFileSync(join(place, 'train', 'ant', 'more.png'), await picture({ height: 16, width: 16 }))
+  await t.throwsAsync(resumed(out), { message: /began: 49 training images, 1 more than then$/ })
+  renameSync(join(place, 'train', 'ant', 'more.png'), join(place, 'train', 'ant', '3.png'))
+  await t.throwsAsync(resumed(out), { message: /as many training images as then, but with other names or sizes/ })
+  cpSync(join(data, 'train', 'ant', '3.png'), join(place, 'train', 'ant', '3.png'))
+  t.is((await resumed(out)).at(-1)?.type, 'end')
+})
+
+test('a run of an early version, which kept no names, takes them from its data', async (t) => {
+  const early = join(root, 'early')
+  cpSync(whole, early, { recursive: true })
+  const file = join(early, 'checkpoints', 'step-00000090.safetensors')
+  const { tensors, metadata } = await readTensors(file)
+  const { data: _data, ...rest } = metadata
+  await writeTensors(file, tensors, rest)
+  const part = join(root, 'part')
+  t.is((await evaluate(early, { data: part })).top1, (await evaluate(whole, { data: part })).top1)
+  const config = join(early, 'config.yaml')
+  writeFileSync(config, configToYaml(recipe({ data: join(root, 'gone') })))
+  await t.throwsAsync(evaluate(early, { data: part }), { message: /Expected 3 classes, as .*early was trained for/ })
+  const { notices } = await evaluate(early, { data })
+  t.true(
+    notices.some((notice) => notice.includes('has not kept the names of its classes')),
+    notices.join(),
+  )
+})

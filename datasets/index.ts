@@ -35,7 +35,10 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
   }
-  const { seed = 0, signal } = options
+  const { seed = 0, signal, halves } = options
+  if (halves !== undefined && halves !== 'held-out' && halves !== 'all') {
+    throw new AutoprogError('CONFIG', expected("'held-out' or 'all'", 'halves', halves))
+  }
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new AutoprogError('CONFIG', expected('an integer of at least 0', 'seed', seed))
   }

@@ -56,7 +56,8 @@ function arrangePairs(
     const message = `${classNames} beside ${train.source} names ${names.length} classes where there is one of index ${count - 1}`
     throw new AutoprogError('DATA', message, { hint })
   }
-  if (count < 2) throw new AutoprogError('DATA', `${train.source} has only images of class 0`)
+  if (count < 2 && options.halves !== 'all')
+    throw new AutoprogError('DATA', `${train.source} has only images of class 0`)
   const classes = names ?? Array.from({ length: count }, (_, label) => `${label}`)
   const faults = [train, test].flatMap((tree) => (tree === undefined ? [] : namedFaults(tree, tree.faults ?? [])))
   if (test !== undefined && held !== undefined) {

@@ -3,6 +3,7 @@ import { AutoprogError, nearest } from '../../errors.js'
 import { Purpose, permutation } from '../../random.js'
 import { imageEnding } from '../image/decode.js'
 import type { Fault } from '../image/fault.js'
+import type { LoadOptions } from './dataset.js'
 
 /** A tree of files as a folder or an archive lists it. Paths are relative to `source`, their parts joined by '/'. */
 export interface Listing {
@@ -38,7 +39,7 @@ const testHalves = ['val', 'validation', 'test']
  * Finds `CLASS/…`, or `train/CLASS/…` beside `val`, `validation` or `test` (the first of them that is there), under the tree's
  * root or under the one folder that holds everything. Throws DATA where that is not what the tree holds.
  */
-export function arrangeClassFolders(listing: Listing): Arrangement {
+export function arrangeClassFolders(listing: Listing, { halves }: Pick<LoadOptions, 'halves'> = {}): Arrangement {
   const { images, notices } = onlyImages(listing)
   const root = skipWrapper(images, ['train', ...testHalves])
   const top = childrenOf(images, root)
@@ -51,7 +52,7 @@ export function arrangeClassFolders(listing: Listing): Arrangement {
     throw wrongTree(images, listing.source, `has ${names.join(' and ')} but no train`)
   }
   const train = labelClasses(images, hasHalves ? `${root}train/` : root)
-  if (train.classes.length < 2)
+  if (train.classes.length < 2 && halves !== 'all')
     throw wrongTree(images, listing.source, `has only one class folder, ${train.classes.join()}`)
   notices.push(...train.notices, ...alikeNames(train.classes))
   const { faults } = images

@@ -50,6 +50,11 @@ export interface Dataset {
 
 /** What `loadDataset` and the loaders of single datasets accept. */
 export interface LoadOptions {
+  /**
+   * What to do where the data has no test half of its own: 'held-out', if not given, keeps a share of each class for testing;
+   * 'all' makes a test half of everything, of any number of classes, and leaves the training half empty.
+   */
+  readonly halves?: 'held-out' | 'all'
   /** Share of each class held out for testing where the data has no test half of its own, in (0, 1); 0.1 if not given. */
   readonly holdOut?: number
   /** Chooses the images held out. */

@@ -23,7 +23,7 @@ export interface ImageTree extends Listing {
   close(): Promise<void>
 }
 
-type ListOptions = Pick<LoadOptions, 'holdOut' | 'seed'>
+type ListOptions = Pick<LoadOptions, 'halves' | 'holdOut' | 'seed'>
 
 export interface Trees {
   readonly train: ImageTree
@@ -101,7 +101,7 @@ export async function decodeDataset(dataset: Dataset, options: LoadOptions): Pro
 }
 
 function arrangeHalves(trees: Trees, options: ListOptions): Halves {
-  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train)
+  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train, options)
   const train = { ...arranged.train, tree: trees.train }
   const faults = namedFaults(trees.train, arranged.faults)
   if (test !== undefined) return { classes, train, test: { ...test, tree: trees.train }, notices, faults }
@@ -120,12 +120,16 @@ function arrangeHalves(trees: Trees, options: ListOptions): Halves {
 export const besideNotice = (test: ImageTree) =>
   `the test images are those of ${test.source}, which lies beside the training images`
 
-/** Holds a share of each class out for testing. Throws DATA where there are too few images for that. */
+/** Holds a share of each class out for testing, or all of it. Throws DATA where there are too few images for that. */
 export function holdOutOf(
   train: Half,
-  { holdOut: share = defaultShare, seed = 0 }: ListOptions,
+  { halves: wanted, holdOut: share = defaultShare, seed = 0 }: ListOptions,
 ): { train: Half; test: Half; notice: string } {
-  const { tree } = train
+  const { tree, paths } = train
+  if (wanted === 'all') {
+    const notice = `no test half was found: all ${paths.length} images are for testing`
+    return { train: { tree, paths: [], labels: new Int32Array() }, test: train, notice }
+  }
   const halves = holdOut(train, share, seed)
   const held = halves.test.paths.length
   if (held === 0) {

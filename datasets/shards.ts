@@ -135,6 +135,7 @@ function joinTrees(trees: readonly PairedTree[]): Omit<PairedTree, 'source' | 'c
     folders: [...new Set(trees.flatMap((tree) => tree.folders))],
     classTexts,
     read: (joined) => find(joined).tree.read(find(joined).path),
+    keyOf: (joined) => `${basename(find(joined).tree.source)}/${find(joined).path}`,
     sizeOf: (joined) => find(joined).tree.sizeOf(find(joined).path),
     nameOf: (joined) => `${find(joined).tree.source}/${find(joined).path}`,
   }

@@ -63,7 +63,7 @@ function arrangePairs(
   if (test !== undefined && held !== undefined) {
     return { classes, train: half, test: held, notices: [...notices, besideNotice(test), ...held.notices], faults }
   }
-  const { notice, ...halves } = holdOutOf(half, options)
+  const { notice, ...halves } = holdOutOf(half, classes, options)
   return { classes, ...halves, notices: [...notices, notice], faults }
 }
 

@@ -68,12 +68,12 @@ test('archives of pairs are read from a folder, or by a pattern', async (t) => {
 test('one archive of pairs will do; a share is then held out; names of classes may lie beside', async (t) => {
   const folder = await writeShards({ 'all.tar': await pairs([...Array(12).keys()]) })
   const one = await loadDataset(join(folder, 'all.tar'))
-  t.deepEqual([one.train.length, one.test.length], [9, 3])
+  t.deepEqual([...new Set(one.test.labels)].sort(), [0, 1, 2])
   t.deepEqual(
     [...keysOf(t, one.train), ...keysOf(t, one.test)].sort((a, b) => a - b),
     [...Array(12).keys()],
   )
-  t.regex(one.notices.join(), /3 of 12 images are held out/)
+  t.regex(one.notices.join(), /\d of 12 images are held out/)
   await one.close()
   await writeFile(join(folder, 'classes.txt'), 'zebra\nape\r\ncow\nunseen\n')
   const named = await loadDataset(folder)

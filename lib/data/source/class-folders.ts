@@ -1,6 +1,5 @@
 /** How a tree of files becomes a labelled dataset: a folder per class, with or without a training and a test half above them. */
 import { AutoprogError, nearest } from '../../errors.js'
-import { Purpose, permutation } from '../../random.js'
 import { imageEnding } from '../image/decode.js'
 import type { Fault } from '../image/fault.js'
 import type { LoadOptions } from './dataset.js'
@@ -20,6 +19,8 @@ export interface Listing {
 export interface LabelledPaths {
   readonly paths: readonly string[]
   readonly labels: Int32Array
+  /** What all paths begin with and does not name an image; nothing if not given. */
+  readonly root?: string
 }
 
 export interface Arrangement {
@@ -77,31 +78,6 @@ export function arrangeTestHalf(
   const { images, notices } = onlyImages(listing)
   const test = matchClasses(labelClasses(images, skipWrapper(images, [])), classes)
   return { ...test, notices: [...notices, ...test.notices], faults: images.faults }
-}
-
-/** Moves a share of each class, chosen by the seed, to a test half: at least one image of every class that has two. */
-export function holdOut(
-  half: LabelledPaths,
-  share: number,
-  seed: number,
-): { train: LabelledPaths; test: LabelledPaths } {
-  const members = new Map<number, number[]>()
-  half.labels.forEach((label, index) => {
-    const list = members.get(label)
-    if (list === undefined) members.set(label, [index])
-    else list.push(index)
-  })
-  const held = new Uint8Array(half.paths.length)
-  for (const [label, list] of members) {
-    const count = Math.min(list.length - 1, Math.max(1, Math.round(list.length * share)))
-    const order = permutation(list.length, seed, Purpose.split, label)
-    for (const position of order.subarray(0, count)) held[list[position]!] = 1
-  }
-  const pick = (value: number): LabelledPaths => ({
-    paths: half.paths.filter((_, index) => held[index] === value),
-    labels: half.labels.filter((_, index) => held[index] === value),
-  })
-  return { train: pick(0), test: pick(1) }
 }
 
 interface ImageListing extends Listing {
@@ -195,7 +171,7 @@ function labelClasses(listing: ImageListing, prefix: string): Half {
   const loose = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
   const passed = `images of ${where} lie in no class folder and were passed over`
   const notices = loose.length > 0 ? [`${loose.length} ${passed}: ${few(loose)}`] : []
-  return { where, classes, paths, labels, notices }
+  return { where, classes, paths, labels, root: prefix, notices }
 }
 
 /** Gives a test half the class indices of the training half. */

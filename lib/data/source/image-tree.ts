@@ -1,10 +1,11 @@
 /** Datasets made of image files in class folders, wherever those files lie. */
 import { AutoprogError, expected } from '../../errors.js'
 import type { Fault } from '../image/fault.js'
-import { arrangeClassFolders, arrangeTestHalf, holdOut, type LabelledPaths, type Listing } from './class-folders.js'
+import { arrangeClassFolders, arrangeTestHalf, type LabelledPaths, type Listing } from './class-folders.js'
 import type { Dataset, LoadOptions, Split } from './dataset.js'
 import { decodeAhead, encodedSplit } from './encoded.js'
 import { listingFingerprint } from './fingerprint.js'
+import { chooseHeldOut } from './hold-out.js'
 
 /** Share of each class held out where nothing else is said. */
 const defaultShare = 0.1
@@ -15,6 +16,8 @@ export interface ImageTree extends Listing {
   read(path: string): Promise<Uint8Array>
   /** The name of the file that holds an image and nothing else; undefined where it is not to be read. */
   fileOf?(path: string): string | undefined
+  /** What tells a file from others wherever the tree lies; its path if not given. */
+  keyOf?(path: string): string
   /** Bytes of a file. */
   sizeOf(path: string): number | Promise<number>
   /** How to name a file to a human; `source/path` if not given. */
@@ -113,7 +116,7 @@ function arrangeHalves(trees: Trees, options: ListOptions): Halves {
       faults: [...faults, ...namedFaults(trees.test, half.faults)],
     }
   }
-  const { notice, ...halves } = holdOutOf(train, options)
+  const { notice, ...halves } = holdOutOf(train, classes, options)
   return { classes, ...halves, notices: [...notices, notice], faults }
 }
 
@@ -123,21 +126,29 @@ export const besideNotice = (test: ImageTree) =>
 /** Holds a share of each class out for testing, or all of it. Throws DATA where there are too few images for that. */
 export function holdOutOf(
   train: Half,
+  classes: readonly string[],
   { halves: wanted, holdOut: share = defaultShare, seed = 0 }: ListOptions,
 ): { train: Half; test: Half; notice: string } {
-  const { tree, paths } = train
+  const { tree, paths, labels, root = '' } = train
   if (wanted === 'all') {
     const notice = `no test half was found: all ${paths.length} images are for testing`
     return { train: { tree, paths: [], labels: new Int32Array() }, test: train, notice }
   }
-  const halves = holdOut(train, share, seed)
-  const held = halves.test.paths.length
-  if (held === 0) {
+  const nameOf = (index: number) => tree.keyOf?.(paths[index]!) ?? paths[index]!.slice(root.length)
+  const held = chooseHeldOut({ labels, classes, nameOf }, share, seed)
+  const pick = (value: number): Half => ({
+    tree,
+    paths: paths.filter((_, index) => held[index] === value),
+    labels: labels.filter((_, index) => held[index] === value),
+  })
+  const halves = { train: pick(0), test: pick(1) }
+  const count = halves.test.paths.length
+  if (count === 0) {
     const hint = 'give every class at least two images, or a test half of its own'
     throw new AutoprogError('DATA', `${tree.source} holds too few images to keep some for testing`, { hint })
   }
-  const notice = `no test half was found: ${held} of ${train.paths.length} images are held out for testing (${Number((share * 100).toFixed(2))}% of each class, seed ${seed})`
-  return { train: { ...halves.train, tree }, test: { ...halves.test, tree }, notice }
+  const notice = `no test half was found: ${count} of ${paths.length} images are held out for testing (about ${Number((share * 100).toFixed(2))}% of each class, by their names and seed ${seed})`
+  return { ...halves, notice }
 }
 
 /** How to name a file to a human. */

@@ -1,4 +1,4 @@
-import { arrangeClassFolders, arrangeTestHalf, holdOut } from '../../../lib/data/source/class-folders.js'
+import { arrangeClassFolders, arrangeTestHalf } from '../../../lib/data/source/class-folders.js'
 import { checkError } from '../../error.js'
 import { test } from '../../serial.js'
 
@@ -130,19 +130,4 @@ test('a test half listed on its own takes the training half’s numbering, whate
     t.deepEqual(half.notices.length, 1)
   }
   t.throws(() => arrangeTestHalf(listing(['fox/1.png', 'cat/1.png']), ['cat']), { code: 'DATA', message: /fox/ })
-})
-
-test('holding out takes the same share of every class, chosen by the seed alone', (t) => {
-  const paths = Array.from({ length: 70 }, (_, i) => `${i}`)
-  const half = { paths, labels: Int32Array.from(paths, (_, i) => (i < 50 ? 0 : i < 69 ? 1 : 2)) }
-  const { train, test } = holdOut(half, 0.1, 0)
-  const count = (labels: Int32Array) => [0, 1, 2].map((label) => labels.filter((each) => each === label).length)
-  t.deepEqual(count(test.labels), [5, 2, 0])
-  t.deepEqual(count(train.labels), [45, 17, 1])
-  t.deepEqual([...train.paths, ...test.paths].sort(), [...paths].sort())
-  for (const part of [train, test]) {
-    part.paths.forEach((path, i) => void t.is(part.labels[i], half.labels[Number(path)]))
-  }
-  t.deepEqual(holdOut(half, 0.1, 0).test, test)
-  t.notDeepEqual(holdOut(half, 0.1, 1).test.paths, test.paths)
 })

@@ -91,7 +91,8 @@ const schedule = section({
     .min(1, { error: 'a list of at least one { l, n }' })
     .nullable()
     .default(null),
-  operator: oneOf(growthOperators).default('mogrow'),
+  // `auto` is the scheme's own: progstack stacks, the others take MoGrow.
+  operator: oneOf(['auto', ...growthOperators]).default('auto'),
   source: oneOf(['all', 'new']).default('all'),
   moments: oneOf(['grow', 'restart']).default('grow'),
   rewarm: natural().default(0),

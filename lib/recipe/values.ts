@@ -1,4 +1,5 @@
 /** What follows from a recipe alone, whatever its network and data. */
+import type { GrowthOperator } from '../growth/operators.js'
 import type { Range, Regularization } from '../growth/regularization.js'
 import { adaptivePresets } from '../growth/regularization.js'
 import type { Config, Schedule } from './schema.js'
@@ -8,6 +9,15 @@ export function stageCount(schedule: Schedule): number {
   if (schedule.kind === 'original' || schedule.kind === 'supernet') return 1
   if (schedule.kind === 'progstack') return 3
   return schedule.kind === 'fixed' ? (schedule.subnetworks?.length ?? 0) : schedule.stages
+}
+
+/**
+ * The operator that a run grows by; the scheme's own where the recipe names none. Progressive stacking is named after its
+ * operator: MoGrow alone takes its place, where it is asked for (table III).
+ */
+export function operatorOf({ schedule: { kind, operator } }: Config): GrowthOperator {
+  if (kind === 'progstack') return operator === 'mogrow' ? 'mogrow' : 'stacking'
+  return operator === 'auto' ? 'mogrow' : operator
 }
 
 /** The highest learning rate: the recipe's, scaled to its batch. */

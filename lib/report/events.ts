@@ -12,6 +12,8 @@ export interface Subnetwork {
 export interface StartEvent {
   type: 'start'
   scheme: string
+  /** What the network grows by; null where it does not grow. */
+  operator: string | null
   model: string
   data: string
   device: string
@@ -36,6 +38,7 @@ export interface StageEvent {
   stages: number
   phase: 'search' | 'train'
   subnetwork: Subnetwork // the sub-network trained; in a search, the largest candidate
+  operator: string | null // by which the network grew as the phase began; null where it did not
   candidates: Subnetwork[] // empty outside of a search
   step: number
   epoch: number // may be fractional: stages need not begin at an epoch's start

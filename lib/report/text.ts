@@ -76,16 +76,17 @@ function loaderText({ decodedPerSecond, transformedPerSecond }: Summary): string
 function startText(event: StartEvent): string {
   const resumed = event.resumedFrom === null ? '' : ` · resumed at step ${integer(event.resumedFrom)}`
   return [
-    `${event.scheme} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
+    `${event.scheme}${event.operator ? ` by ${event.operator}` : ''} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
     `${event.data}: ${integer(event.trainImages)} training images, ${integer(event.testImages)} held out, ${event.classes} classes`,
     `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads, ${event.precision}${resumed}`,
   ].join('\n')
 }
 
-function stageText({ stage, stages, phase, subnetwork, candidates, microBatch }: StageEvent): string {
+function stageText({ stage, stages, phase, subnetwork, operator, candidates, microBatch }: StageEvent): string {
   const network = `${subnetwork.depth} layers, ${subnetwork.resolution} px`
   const what = phase === 'search' ? `search among ${candidates.length} up to ${network}` : `train ${network}`
-  return `stage ${stage}/${stages} · ${what} · micro-batch ${microBatch}`
+  const grown = operator ? ` · grown by ${operator}` : ''
+  return `stage ${stage}/${stages} · ${what}${grown} · micro-batch ${microBatch}`
 }
 
 function epochText(event: EpochEvent): string {

@@ -1,4 +1,6 @@
 /** What a run says of itself: its start, its stages, its summary. */
+
+import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent, StartEvent, Summary, TrainingEvent } from '../report/events.js'
 import { readSummary } from '../report/run-folder.js'
 import type { Run } from './run.js'
@@ -9,6 +11,7 @@ export function startEvent({ config, dataset, device, model, loader, stages, sta
   return {
     type: 'start',
     scheme: config.schedule.kind,
+    operator: stages.count > 1 ? operatorOf(config) : null,
     model: model.name,
     data: dataset.name,
     device: device.name,
@@ -26,13 +29,17 @@ export function startEvent({ config, dataset, device, model, loader, stages, sta
   }
 }
 
-export function stageEvent({ state, stage, stages, loader, tuner }: Run): TrainingEvent {
+export function stageEvent({ config, state, stage, stages, loader, tuner }: Run): TrainingEvent {
+  // A search's winner trains on in the network that the search began with.
+  const begins = state.searching || stage.searchSteps === 0
+  const grewHere = begins && state.previous !== undefined && state.subnetwork.depth > state.previous.depth
   return {
     type: 'stage',
     stage: stage.index + 1,
     stages: stages.count,
     phase: state.searching ? 'search' : 'train',
     subnetwork: state.subnetwork,
+    operator: grewHere ? operatorOf(config) : null,
     candidates: state.searching ? [...stage.candidates] : [],
     step: state.step,
     epoch: state.step / loader.stepsPerEpoch,

@@ -18,6 +18,7 @@ import { createModel } from '../models/registry.js'
 import type { Device } from '../native.js'
 import type { Config } from '../recipe/config.js'
 import { configToYaml } from '../recipe/config.js'
+import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent } from '../report/events.js'
 import { readSummary, writeAtomically } from '../report/run-folder.js'
 import type { Session } from '../session/session.js'
@@ -210,11 +211,6 @@ async function beginRun(opened: Opened): Promise<Run> {
 async function labelMapsOf({ tokenLabels }: Config, { train, classes }: Dataset): Promise<LabelMaps | undefined> {
   if (tokenLabels === null) return undefined
   return tokenLabels.maps === null ? classLabelMaps(train) : openLabelMaps(tokenLabels.maps, { split: train, classes })
-}
-
-/** Progressive stacking is named after its operator; MoGrow may take its place. */
-export function operatorOf({ schedule: { kind, operator } }: Config): Config['schedule']['operator'] {
-  return kind === 'progstack' && operator !== 'mogrow' ? 'stacking' : operator
 }
 
 export function openSearch({ stage, model, loader, config }: Run, restored: SearchState | undefined): Search {

@@ -1,7 +1,7 @@
 /** The stages of a run as the trainer walks through them: from plan and search to sub-networks, layers and growth. */
 import type { Blocks } from '../growth/layer-map.js'
 import { runningBlocks, totalOf } from '../growth/layer-map.js'
-import type { GrownLayer } from '../growth/operators.js'
+import type { GrownLayer, GrowthOperator } from '../growth/operators.js'
 import { growBlocks } from '../growth/operators.js'
 import type { Regularization } from '../growth/regularization.js'
 import { adaptiveValues } from '../growth/regularization.js'
@@ -50,7 +50,7 @@ export function planRun(config: Config, model: Model, stepsPerEpoch: number): St
 export function growthTo(
   blocks: Blocks,
   held: Pick<Model, 'kinds' | 'blocks' | 'depth'>,
-  operator: Config['schedule']['operator'],
+  operator: GrowthOperator,
 ): GrownLayer[] | undefined {
   if (totalOf(blocks) === held.depth) return undefined
   // A fixed schedule may shrink: then it keeps the layers that the smaller network would have run.

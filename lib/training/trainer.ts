@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { AutoprogError } from '../errors.js'
+import { averagedLayers } from '../growth/operators.js'
 import { layersOf } from '../growth/schedules.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
+import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
 import { hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
 import { lockRun } from '../report/run-lock.js'
@@ -11,7 +13,7 @@ import { saveCheckpoint } from './checkpoint.js'
 import { evaluateHeldOut } from './held-out.js'
 import { bottleneck, evaluationOf, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
-import { inputsOf, keyOf, layersAt, openRun, openSearch, operatorOf, subnetworkAt } from './run.js'
+import { inputsOf, keyOf, layersAt, openRun, openSearch, subnetworkAt } from './run.js'
 import { stageEvent, startEvent, summaryOf } from './run-events.js'
 import { growthTo } from './stages.js'
 import { addSeconds, closeEpoch, enterStage } from './tally.js'
@@ -149,13 +151,13 @@ async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
   const stage = stages.stage(state.stage, state.previous)
   run.stage = stage
   state.subnetwork = stage.subnetwork
-  const layers = growthTo(stage.subnetwork.blocks, session.model, operatorOf(config))
+  const operator = operatorOf(config)
+  const layers = growthTo(stage.subnetwork.blocks, session.model, operator)
   if (layers) {
-    const { operator, source, moments } = config.schedule
-    const averaged = operator === 'mogrow' && layers.length > session.model.depth
+    const { source, moments } = config.schedule
     await session.grow(layers, {
       blocks: stage.subnetwork.blocks,
-      fromAverage: averaged ? (source === 'new' ? 'added' : 'all') : 'none',
+      fromAverage: layers.length > session.model.depth ? averagedLayers(operator, source) : 'none',
       moments,
       occasion: state.stage,
     })

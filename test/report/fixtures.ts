@@ -12,6 +12,7 @@ import type {
 export const start: StartEvent = {
   type: 'start',
   scheme: 'autoprog',
+  operator: 'mogrow',
   model: 'vit_fashion',
   data: 'fashion-mnist',
   device: 'cpu',
@@ -37,6 +38,7 @@ export const stage: StageEvent = {
   stages: 4,
   phase: 'search',
   subnetwork: large,
+  operator: null,
   candidates: [small, large],
   step: 0,
   epoch: 0,

@@ -5,7 +5,7 @@ import { epoch, search, stage, start, step, summary } from './fixtures.js'
 test('the start says what runs, on what, for how long', (t) => {
   t.is(
     eventText(start),
-    `autoprog · vit_fashion (407k parameters, 22.4M multiply-adds an image)
+    `autoprog by mogrow · vit_fashion (407k parameters, 22.4M multiply-adds an image)
 fashion-mnist: 60,000 training images, 10,000 held out, 10 classes
 20 epochs of 468 steps, batch 128 · cpu, 2 threads, fp32`,
   )
@@ -16,6 +16,8 @@ test('a stage says what it searches or trains', (t) => {
   t.is(eventText(stage), 'stage 1/4 · search among 2 up to 8 layers, 56 px · micro-batch 64')
   const training = { ...stage, phase: 'train' as const, candidates: [], subnetwork: stage.candidates[0]! }
   t.is(eventText(training), 'stage 1/4 · train 4 layers, 32 px · micro-batch 64')
+  const grown = { ...training, stage: 2, operator: 'stacking' }
+  t.is(eventText(grown), 'stage 2/4 · train 4 layers, 32 px · grown by stacking · micro-batch 64')
 })
 
 test('the end of a search shows every candidate and marks the chosen one', (t) => {

@@ -55,7 +55,7 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
     scaled(stage.flops),
   ])
   const drawn = table(['stage', 'layers', 'pixels', 'MACs'], rows)
-  const average = `average of stages of equal length: ${scaled(schedule.average)}; theoretical speed-up ${times(schedule.speedup)} (${gain(schedule.speedup)})`
+  const average = `average of stages of equal length, without searches and cooldown: ${scaled(schedule.average)}; theoretical speed-up ${times(schedule.speedup)} (${gain(schedule.speedup)})`
   printResult(options, { ...document, schedule }, `${text}\n${drawn}\n${average}`)
 }
 

@@ -140,8 +140,15 @@ export interface StageSummary {
   /** Training time of the stage, search and candidate evaluation included. */
   seconds: number
   searchSeconds: number
-  /** Mean forward multiply-adds per image and step, search included. */
+  /** Mean forward multiply-adds per image and step, search and scoring included. */
   flopsPerStep: number
+}
+
+/** Forward multiply-adds per image and step, over `steps` steps. */
+export interface Cost {
+  steps: number
+  flopsPerStep: number
+  speedupTheoretical: number
 }
 
 /** `summary.json`; unknown is null. */
@@ -157,10 +164,12 @@ export interface Summary extends LoaderFigures {
   seconds: number
   /** Everything, from the first step to the end, evaluation and checkpoints included; over all resumed parts. */
   totalSeconds: number
-  /** Mean forward multiply-adds per image over all training steps, search included. */
+  /** Mean forward multiply-adds per image over all training steps, searches and the scoring of their candidates included. */
   flopsPerStep: number
   /** flopsFull / flopsPerStep. */
   speedupTheoretical: number
+  /** The same over the recipe's epochs alone, as the paper's tables count; null where no cooldown follows them. */
+  withoutCooldown: Cost | null
   /** Training seconds of the baseline run / ours; null without a baseline. */
   speedupPractical: number | null
   top1: number | null

@@ -1,5 +1,5 @@
 /** What a person reads of a run: one block of text for each event worth a line. */
-import type { EpochEvent, StageEvent, StartEvent, StepEvent, Summary, TrainingEvent } from './events.js'
+import type { Cost, EpochEvent, StageEvent, StartEvent, StepEvent, Summary, TrainingEvent } from './events.js'
 import { duration, integer, percent, scaled, small, times } from './format.js'
 import { candidatesTable, stagesTable } from './table.js'
 
@@ -50,6 +50,8 @@ export function summaryText(summary: Summary): string {
   const average = bestEmaDecay === null ? '' : `, best average (decay ${bestEmaDecay}) ${percent(top1Ema)}`
   const kept =
     speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
+  const cooled = (figure: (cost: Cost) => string) =>
+    summary.withoutCooldown ? `; without the cooldown, as in the paper, ${figure(summary.withoutCooldown)}` : ''
   return [
     '',
     `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} ${summary.epochs === 1 ? 'epoch' : 'epochs'}`,
@@ -62,8 +64,8 @@ export function summaryText(summary: Summary): string {
           `skipped steps        ${integer(summary.skippedSteps)} of ${integer(summary.steps)}: fp16 gradients overflowed, the loss scale was lowered`,
         ]
       : []),
-    `average cost         ${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward`,
-    `theoretical speed-up ${times(speedupTheoretical)}`,
+    `average cost         ${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward${cooled((cost) => scaled(cost.flopsPerStep))}`,
+    `theoretical speed-up ${times(speedupTheoretical)}${cooled((cost) => times(cost.speedupTheoretical))}`,
     `practical speed-up   ${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
   ].join('\n')
 }

@@ -18,6 +18,8 @@ export interface Tally {
   /** Of a resumed run, until its checkpoint. */
   totalSeconds: number
   skippedSteps: number | null
+  /** The steps after the recipe's epochs; absent in checkpoints written before they were counted. */
+  cooldown?: { steps: number; flops: number }
   work: Work
   epoch: Work & { loss: number; steps: number }
 }
@@ -54,11 +56,21 @@ export function addSeconds(tally: Tally, seconds: number, searching: boolean): v
   if (searching) stage.searchSeconds += seconds
 }
 
-/** Adds a step that trained a network of `flops` forward multiply-adds per image. */
-export function addStep(tally: Tally, event: StepEvent, flops: number): void {
+/** Adds the forward passes that score a search's candidates: `flops` multiply-adds per image of a batch, over all batches. */
+export function addScoring(tally: Tally, flops: number): void {
+  tally.stages.at(-1)!.flops += flops
+}
+
+/** Adds a step that trained a network of `flops` forward multiply-adds per image, in the cooldown or before it. */
+export function addStep(tally: Tally, event: StepEvent, flops: number, cooldown: boolean): void {
   const stage = tally.stages.at(-1)!
   stage.steps++
   stage.flops += flops
+  if (cooldown) {
+    tally.cooldown ??= { steps: 0, flops: 0 }
+    tally.cooldown.steps++
+    tally.cooldown.flops += flops
+  }
   if (event.phase === 'search') stage.searchSteps++
   addSeconds(tally, event.seconds, event.phase === 'search')
   const { epoch, work } = tally
@@ -105,13 +117,17 @@ export function summarize(
   const sum = (value: (stage: StageTally) => number) => tally.stages.reduce((total, stage) => total + value(stage), 0)
   const steps = sum((stage) => stage.steps)
   const seconds = sum((stage) => stage.seconds)
-  const flopsPerStep = sum((stage) => stage.flops) / Math.max(1, steps)
+  const costOf = (over: number, flops: number) => {
+    const flopsPerStep = flops / Math.max(1, over)
+    return { steps: over, flopsPerStep, speedupTheoretical: flopsFull / flopsPerStep }
+  }
+  const flops = sum((stage) => stage.flops)
+  const { cooldown } = tally
   return {
     ...rest,
-    steps,
     seconds,
-    flopsPerStep,
-    speedupTheoretical: flopsFull / flopsPerStep,
+    ...costOf(steps, flops),
+    withoutCooldown: cooldown ? costOf(steps - cooldown.steps, flops - cooldown.flops) : null,
     speedupPractical: baselineSeconds === null ? null : baselineSeconds / seconds,
     skippedSteps: tally.skippedSteps,
     ...loaderFigures({ ...tally.work, seconds }),

@@ -21,7 +21,7 @@ const smallestScale = 2 ** -14
  * smallest micro-batch fits.
  */
 export async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
-  const { session, state, stages, stage, tuner, loader, model, search } = run
+  const { config, session, state, stages, stage, tuner, loader, model, search } = run
   const started = performance.now()
   const subnetwork = subnetworkAt(run, batch.step)
   const key = keyOf(subnetwork)
@@ -74,7 +74,7 @@ export async function trainStep(run: Run, batch: Batch): Promise<StepEvent> {
     decodeSeconds: batch.decodeSeconds,
     transformSeconds: batch.transformSeconds,
   }
-  addStep(state.tally, event, model.flops(subnetwork))
+  addStep(state.tally, event, model.flops(subnetwork), event.epoch >= config.epochs)
   return event
 }
 

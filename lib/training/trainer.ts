@@ -16,7 +16,7 @@ import type { Run, TrainOptions } from './run.js'
 import { inputsOf, keyOf, layersAt, openRun, openSearch, subnetworkAt } from './run.js'
 import { stageEvent, startEvent, summaryOf } from './run-events.js'
 import { growthTo } from './stages.js'
-import { addSeconds, closeEpoch, enterStage } from './tally.js'
+import { addScoring, addSeconds, closeEpoch, enterStage } from './tally.js'
 import { rateAt, trainStep } from './train-step.js'
 
 export type { TrainOptions } from './run.js'
@@ -205,6 +205,8 @@ async function evaluateCandidates(run: Run): Promise<void> {
     losses.push(sum / config.search.batches)
   }
   run.search!.recordLosses(losses)
+  const once = stage.candidates.reduce((sum, candidate) => sum + model.flops(candidate), 0)
+  addScoring(state.tally, config.search.batches * once)
   addSeconds(state.tally, (performance.now() - started) / 1000, true)
 }
 

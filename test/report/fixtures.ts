@@ -110,6 +110,7 @@ export function summary(of: Partial<Summary> = {}): Summary {
     totalSeconds: 541.4,
     flopsPerStep: 11_200_000,
     speedupTheoretical: 2,
+    withoutCooldown: null,
     speedupPractical: null,
     top1: 0.8912,
     top1Ema: 0.8934,

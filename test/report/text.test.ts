@@ -69,6 +69,13 @@ practical speed-up   1.85x (92.50 % of the theoretical)`,
   )
 })
 
+test('a cooldown is counted, and left out as the paper leaves it out', (t) => {
+  const withoutCooldown = { steps: 8000, flopsPerStep: 9_100_000, speedupTheoretical: 2.46 }
+  const text = summaryText(summary({ withoutCooldown }))
+  t.regex(text, /average cost +11\.2M multiply-adds .*; without the cooldown, as in the paper, 9\.1M\n/)
+  t.regex(text, /theoretical speed-up 2\.00x; without the cooldown, as in the paper, 2\.46x\n/)
+})
+
 test('what is unknown in a summary is said to be', (t) => {
   const text = summaryText(summary({ top1: null, top1Ema: null, bestEmaDecay: null }))
   t.regex(text, /top-1 +–\n/)

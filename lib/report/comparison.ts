@@ -4,8 +4,11 @@ import { duration, percent, scaled, times } from './format.js'
 import { markdownTable } from './table.js'
 
 export interface ComparedRun {
+  /** What its row is called: a scheme, or what tells it from the other runs. */
   readonly scheme: string
   readonly seed: number
+  /** The row that it is measured against; `original` unless given. */
+  readonly baseline?: string
   readonly summary: Summary
 }
 
@@ -21,25 +24,30 @@ export interface SchemeStatistics {
   readonly scheme: string
   readonly seeds: readonly number[]
   readonly epochs: number // mean over the seeds
-  /** Held-out top-1 of the weights, and of the better of weights and best average, in [0, 1]. */
-  readonly top1: Spread | null
-  readonly best: Spread | null
+  /**
+   * Held-out top-1, in [0, 1], of the best average, as the paper reports it, and of the weights. Which average is best is
+   * chosen by the same held-out images.
+   */
+  readonly bestAverage: Spread | null
+  readonly weights: Spread | null
   /** Forward multiply-adds per image and step. */
   readonly flopsPerStep: Spread
   readonly seconds: Spread
   /**
-   * Means over the seeds of original / this, same seed: forward multiply-adds of the whole run, and training seconds.
-   * Null where a seed has no original run. For runs of equal length the first is the paper's ratio of average FLOPs.
+   * Means over the seeds of baseline / this, same seed: forward multiply-adds of the whole run, and training seconds.
+   * Null where a seed has no baseline. For runs of equal length the first is the paper's ratio of average FLOPs.
    */
   readonly speedupTheoretical: number | null
   readonly speedupPractical: number | null
   /** Practical / theoretical. */
   readonly practicalShare: number | null
+  /** Multiply-adds and theoretical speed-up of the recipe's epochs alone, as the paper counts; null where no run has a cooldown. */
+  readonly withoutCooldown: { readonly flopsPerStep: number; readonly speedupTheoretical: number | null } | null
 }
 
-/** The better of a run's weights and its best average, as the paper reports. */
-export function bestTop1({ top1, top1Ema }: Summary): number | null {
-  return top1 === null || top1Ema === null ? (top1 ?? top1Ema) : Math.max(top1, top1Ema)
+/** A run's cost without its cooldown, if it has one. */
+function scheduledCost({ withoutCooldown, steps, flopsPerStep }: Summary): { steps: number; flopsPerStep: number } {
+  return withoutCooldown ?? { steps, flopsPerStep }
 }
 
 /** One row a scheme, in order of first appearance. */
@@ -49,28 +57,42 @@ export function compareRuns(runs: readonly ComparedRun[]): SchemeStatistics[] {
     const own = runs.filter((run) => run.scheme === scheme)
     const against = (cost: (summary: Summary) => number) =>
       mean(
-        own.map(({ seed, summary }) => {
-          const original = runs.find((run) => run.scheme === 'original' && run.seed === seed)
+        own.map(({ seed, summary, baseline = 'original' }) => {
+          const original = runs.find((run) => run.scheme === baseline && run.seed === seed)
           return original === undefined ? null : cost(original.summary) / cost(summary)
         }),
       )
     const speedupTheoretical = against((summary) => summary.flopsPerStep * summary.steps * summary.batch)
+    const scheduled = own.map((run) => scheduledCost(run.summary))
     const speedupPractical = against((summary) => summary.seconds)
     return {
       scheme,
       seeds: own.map((run) => run.seed),
       epochs: own.reduce((sum, run) => sum + run.summary.epochs, 0) / own.length,
-      top1: spread(own.map((run) => run.summary.top1)),
-      best: spread(own.map((run) => bestTop1(run.summary))),
+      bestAverage: spread(own.map((run) => run.summary.top1Ema)),
+      weights: spread(own.map((run) => run.summary.top1)),
       flopsPerStep: spread(own.map((run) => run.summary.flopsPerStep))!,
       seconds: spread(own.map((run) => run.summary.seconds))!,
       speedupTheoretical,
       speedupPractical,
       practicalShare:
         speedupTheoretical === null || speedupPractical === null ? null : speedupPractical / speedupTheoretical,
+      withoutCooldown: runs.some((run) => run.summary.withoutCooldown)
+        ? {
+            flopsPerStep: mean(scheduled.map((cost) => cost.flopsPerStep))!,
+            speedupTheoretical: against((summary) => {
+              const { steps, flopsPerStep } = scheduledCost(summary)
+              return flopsPerStep * steps * summary.batch
+            }),
+          }
+        : null,
     }
   })
 }
+
+/** What a reader of the comparison has to know of its figures. */
+export const comparisonNote =
+  'Top-1 of the best moving average and of the weights, on the held-out images; they choose the best average too.'
 
 /** The comparison as a Markdown table. */
 export function comparisonMarkdown(statistics: readonly SchemeStatistics[]): string {
@@ -80,29 +102,39 @@ export function comparisonMarkdown(statistics: readonly SchemeStatistics[]): str
 
 /** Head and rows of the comparison, as text. */
 export function comparisonRows(statistics: readonly SchemeStatistics[]): { head: string[]; rows: string[][] } {
+  const cooled = statistics.some((each) => each.withoutCooldown !== null)
   const head = [
     'scheme',
     'epochs',
-    'top-1',
+    'best average',
+    'weights',
     'average MACs',
     'time',
     'theoretical',
     'practical',
     'practical / theoretical',
+    ...(cooled ? ['MACs without cooldown', 'theoretical'] : []),
   ]
   const rows = statistics.map((each) => [
     each.scheme,
     String(Number(each.epochs.toFixed(1))),
-    each.best === null
-      ? '–'
-      : percent(each.best.mean) + (each.best.deviation === null ? '' : ` ± ${(100 * each.best.deviation).toFixed(2)}`),
+    accuracy(each.bestAverage),
+    accuracy(each.weights),
     scaled(each.flopsPerStep.mean),
     duration(each.seconds.mean),
     times(each.speedupTheoretical),
     times(each.speedupPractical),
     each.practicalShare === null ? '–' : each.practicalShare.toFixed(2),
+    ...(each.withoutCooldown
+      ? [scaled(each.withoutCooldown.flopsPerStep), times(each.withoutCooldown.speedupTheoretical)]
+      : []),
   ])
   return { head, rows }
+}
+
+function accuracy(top1: Spread | null): string {
+  if (top1 === null) return '–'
+  return percent(top1.mean) + (top1.deviation === null ? '' : ` ± ${(100 * top1.deviation).toFixed(2)}`)
 }
 
 /** Null where a value is unknown: a mean over fewer seeds would not say so. */

@@ -47,7 +47,10 @@ export function stepText(
 /** The end of a run: the schedule it went through, accuracy, time, cost, speed-ups. */
 export function summaryText(summary: Summary): string {
   const { speedupTheoretical, speedupPractical, top1, top1Ema, bestEmaDecay } = summary
-  const average = bestEmaDecay === null ? '' : `, best average (decay ${bestEmaDecay}) ${percent(top1Ema)}`
+  const average =
+    bestEmaDecay === null
+      ? ''
+      : `, best average ${percent(top1Ema)} (decay ${bestEmaDecay}, chosen by the held-out images)`
   const kept =
     speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
   const cooled = (figure: (cost: Cost) => string) =>
@@ -56,7 +59,7 @@ export function summaryText(summary: Summary): string {
     '',
     `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} ${summary.epochs === 1 ? 'epoch' : 'epochs'}`,
     stagesTable(summary.stages),
-    `top-1                ${percent(top1)}${average}`,
+    `top-1                weights ${percent(top1)}${average}`,
     `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
     ...(summary.transformedPerSecond === null ? [] : [`images a second      ${loaderText(summary)}, each thread`]),
     ...(summary.skippedSteps

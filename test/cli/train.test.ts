@@ -74,7 +74,7 @@ test('a run prints what its record says', async (t) => {
   const run = join(folder, 'runs', 'colours-original-0')
   const summary = readSummary(run)
   t.deepEqual(readEvents(run).at(-1), { type: 'end', summary })
-  t.regex(text, new RegExp(`top-1 +${(100 * summary.top1!).toFixed(2)} %`))
+  t.regex(text, new RegExp(`top-1 +weights ${(100 * summary.top1!).toFixed(2)} %`))
   t.true(summary.top1! > 0.9, `two plain colours: ${summary.top1}`)
   t.is(text.match(/^epoch \d/gm)?.length, 4)
   const evaluated = JSON.parse(await autoprog(t, 'evaluate', run, '--json')) as { top1: number; images: number }
@@ -141,7 +141,7 @@ test('a comparison trains every scheme, writes its table, and keeps what has end
     join('docs', 'colours.json'),
   ]
   const text = await autoprog(t, ...flags)
-  t.regex(text, /^\| scheme \| epochs \| top-1 /m)
+  t.regex(text, /^\| scheme \| epochs \| best average \| weights /m)
   const written = JSON.parse(readFileSync(join(folder, 'docs', 'colours.json'), 'utf8')) as {
     machine: { cpu: string; node: string }
     version: string

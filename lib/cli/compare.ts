@@ -1,140 +1,124 @@
-/** `autoprog compare`: several schemes and seeds of one recipe, and the paper's table of them. */
-import { join } from 'node:path'
+/** `autoprog compare`: recipes under several schemes and seeds, with runs that have ended, and the paper's table of them. */
+import { join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { AutoprogError, nearest } from '../errors.js'
-import { type Config, loadConfig, resolveConfig, withScheme } from '../recipe/config.js'
-import { type ComparedRun, compareRuns, comparisonMarkdown } from '../report/comparison.js'
-import type { Summary } from '../report/events.js'
+import { nearest } from '../errors.js'
+import { type Config, resolveConfig, withScheme } from '../recipe/config.js'
+import { compareRuns, comparisonMarkdown, comparisonNote } from '../report/comparison.js'
 import { describeMachine } from '../report/machine.js'
-import { hasCheckpoint, hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
-import { withAbsolutePaths } from '../training/run-data.js'
+import { writeAtomically } from '../report/run-folder.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import {
+  baselineOf,
   type ComparedScheme,
   comparedSchemes,
+  type FinishedRun,
   missingSchemes,
-  type PlannedRun,
   planRuns,
-  sameConfig,
+  recipeLabels,
   shortenedOriginal,
 } from './compare-plan.js'
-import { type Interrupt, listenForInterrupt } from './interrupt.js'
+import { type Entry, findRuns, makeRuns } from './compare-runs.js'
+import { listenForInterrupt } from './interrupt.js'
 import { packageVersion } from './package.js'
 import { addRecipeOptions, loadRecipe, type RecipeOptions } from './recipe.js'
-import { holdsRun, runTraining } from './run.js'
 
 interface CompareOptions extends CommonOptions, RecipeOptions {
-  schemes: ComparedScheme[]
+  schemes?: ComparedScheme[]
   seeds: number[]
+  runs?: string[]
   out?: string
   results?: string
 }
 
-interface FinishedRun extends ComparedRun {
-  readonly folder: string
-}
-
-const example = `autoprog compare recipes/fashion-mnist.yaml --schemes original,prog,autoprog,original-short --seeds 0,1,2`
+const example = `autoprog compare recipes/fashion-mnist.yaml --schemes original,prog,autoprog,original-short --seeds 0,1,2
+autoprog compare mnist.yaml mine.yaml --runs runs/compare-mnist   # each by its own scheme, beside runs that have ended`
 
 export function compareCommand(): Command {
   const command = createCommand(
     'compare',
-    'trains a recipe under several schemes and seeds; run again, it goes on where it stopped',
+    'trains recipes under several schemes and seeds; run again, it goes on where it stopped',
     example,
   )
-    .argument('<recipe>', 'recipe file, or name of one in the package')
-    .requiredOption('--schemes <list>', `schemes, of ${comparedSchemes.join(', ')}`, parseSchemes)
+    .argument('[recipes...]', 'recipe files, or names of some in the package')
+    .option('--schemes <list>', `schemes, of ${comparedSchemes.join(', ')} (default: each recipe's own)`, parseSchemes)
     .option('--seeds <list>', 'seeds', parseNumbers, [0])
+    .option('--runs <folders...>', 'finished runs that join the table: their folders, or one that holds them')
     .option('--out <folder>', 'folder of the runs (default: runs/compare-<recipe>)')
     .option('--results <file>', 'write the JSON to this file too')
   return addRecipeOptions(command).action(compare)
 }
 
-async function compare(recipe: string, options: CompareOptions, command: Command): Promise<void> {
-  const missing = missingSchemes(options.schemes)
+async function compare(files: string[], options: CompareOptions, command: Command): Promise<void> {
+  const { schemes, runs: folders = [] } = options
+  const missing = schemes === undefined ? undefined : missingSchemes(schemes)
   if (missing !== undefined) command.error(missing)
-  const { name, config } = loadRecipe(recipe, options)
-  const out = options.out ?? join('runs', `compare-${name}`)
-  const stream = statusStream(options)
+  if (files.length + folders.length === 0) command.error('Give a recipe, or finished runs with --runs')
+  if (files.length === 1 && schemes === undefined && folders.length === 0)
+    command.error('There is nothing to compare a single recipe with: give --schemes, another recipe, or --runs')
+  const recipes = loadRecipes(files, options)
+  const out = options.out ?? join('runs', `compare-${recipes.map(({ label }) => fileName(label)).join('-') || 'runs'}`)
+  const entries = recipes.flatMap((recipe) => entriesOf(recipe, recipes.length > 1, out, options))
+  const planned = [...new Set(options.seeds)].flatMap((seed) => entries.filter((entry) => entry.seed === seed))
+  const joined = findRuns(folders).filter(
+    (run) => !planned.some((entry) => resolve(entry.folder) === resolve(run.folder)),
+  )
   const interrupt = listenForInterrupt((message) => process.stderr.write(`\n${message}\n`))
-  const runs: FinishedRun[] = []
-  const planned = planRuns(options.schemes, options.seeds)
-  try {
-    for (const [index, run] of planned.entries()) {
-      stream.write(`\n${run.scheme}, seed ${run.seed} (run ${index + 1} of ${planned.length})\n`)
-      const folder = join(out, `${run.scheme}-${run.seed}`)
-      const summary = await settle({ ...run, folder }, config, runs, stream, interrupt)
-      if (summary === undefined) break
-      runs.push({ ...run, folder, summary })
-    }
-  } finally {
-    interrupt.release()
-  }
-  if (runs.length === planned.length) return finish(name, config, runs, out, options)
+  const runs = await makeRuns(planned, { stream: statusStream(options), interrupt }).finally(interrupt.release)
+  if (runs.length === planned.length) return finish(recipes, [...runs, ...joined], out, options)
   process.exitCode = interrupt.status() ?? 1
   process.stderr.write(`stopped after ${runs.length} of ${planned.length} runs; the same command goes on from there\n`)
   if (options.json) printResult(options, { interrupted: true, runs }, '')
 }
 
-/** The summary of a planned run: of the finished one in its folder, or of the training now done or resumed there. */
-async function settle(
-  run: PlannedRun & { folder: string },
-  base: Config,
-  finished: readonly FinishedRun[],
-  stream: NodeJS.WriteStream,
-  interrupt: Interrupt,
-): Promise<Summary | undefined> {
-  const { folder } = run
-  const asked = configOf(run, base, finished, (notice) => stream.write(`note: ${notice}\n`))
-  const config = holdsRun(folder) ? loadConfig({ file: join(folder, 'config.yaml') }) : asked
-  if (!sameConfig(withAbsolutePaths(asked), withAbsolutePaths(config))) {
-    const hint = 'choose another --out, or remove the folder'
-    throw new AutoprogError('CONFIG', `${folder} holds a run of another recipe`, { hint })
-  }
-  if (hasSummary(folder)) {
-    stream.write(`kept: ${folder} has ended already\n`)
-    return readSummary(folder)
-  }
-  // The control takes the time it is given: a speed-up of its own would say nothing.
-  const original = run.scheme === 'original-short' ? undefined : ofSeed(finished, 'original', run.seed)
-  const baseline = original === undefined ? {} : { baseline: original.folder }
-  return runTraining({ config, out: folder, resume: hasCheckpoint(folder), stream, interrupt, ...baseline })
+interface Recipe {
+  readonly label: string
+  readonly config: Config
 }
 
-function configOf(
-  { scheme, seed }: PlannedRun,
-  base: Config,
-  finished: readonly FinishedRun[],
-  notify: (notice: string) => void,
-): Config {
-  const config = resolveConfig({ ...base, seed })
-  if (scheme !== 'original-short') return withScheme(config, scheme)
-  // `missingSchemes` has seen to it that both ran before.
-  const short = shortenedOriginal(
-    config,
-    ofSeed(finished, 'original', seed)!.summary,
-    ofSeed(finished, 'autoprog', seed)!.summary,
-  )
-  notify(short.notice)
-  return short.config
+function loadRecipes(files: readonly string[], options: CompareOptions): Recipe[] {
+  const labels = recipeLabels(files)
+  return files.map((file, index) => ({ label: labels[index]!, config: loadRecipe(file, options).config }))
 }
 
-function ofSeed(runs: readonly FinishedRun[], scheme: ComparedScheme, seed: number): FinishedRun | undefined {
-  return runs.find((run) => run.scheme === scheme && run.seed === seed)
+const fileName = (label: string) => label.replace(/[^\w.-]+/g, '-')
+
+function entriesOf({ label, config }: Recipe, several: boolean, out: string, options: CompareOptions): Entry[] {
+  const { schemes = [config.schedule.kind], seeds } = options
+  return planRuns(schemes, seeds).map(({ scheme, seed }) => {
+    const ofScheme = (finished: readonly FinishedRun[], name: ComparedScheme) =>
+      finished.find((run) => run.group === label && run.seed === seed && run.scheme === rowOf(name))
+    const rowOf = (name: ComparedScheme) => (several ? `${label} ${name}` : name)
+    const own = resolveConfig({ ...config, seed })
+    return {
+      ...{ scheme: rowOf(scheme), seed, group: label },
+      folder: join(out, `${fileName(rowOf(scheme))}-${seed}`),
+      recipe: (finished, notify) => {
+        if (scheme !== 'original-short') return withScheme(own, scheme)
+        // `missingSchemes` has seen to it that both ran before.
+        const [original, autoprog] = [ofScheme(finished, 'original')!, ofScheme(finished, 'autoprog')!]
+        const short = shortenedOriginal(own, original.summary, autoprog.summary)
+        notify(short.notice)
+        return short.config
+      },
+      // The control takes the time it is given: a speed-up of its own would say nothing.
+      baseline: (finished) => (scheme === 'original-short' ? undefined : ofScheme(finished, 'original')?.folder),
+    }
+  })
 }
 
-function finish(
-  recipe: string,
-  config: Config,
-  runs: readonly FinishedRun[],
-  out: string,
-  options: CompareOptions,
-): void {
+function finish(recipes: readonly Recipe[], made: readonly FinishedRun[], out: string, options: CompareOptions): void {
+  const runs = made.map((run) => {
+    const baseline = baselineOf(run, made)?.scheme
+    return { ...run, ...(baseline !== undefined && { baseline }) }
+  })
   const schemes = compareRuns(runs)
   const date = new Date().toISOString()
+  const recipe = recipes.map(({ label }) => label).join(', ')
+  // One recipe's settings, or those of each.
+  const config = recipes.length === 1 ? recipes[0]!.config : recipes.map((each) => each.config)
   const document = { recipe, version: packageVersion(), date, machine: describeMachine(), config, schemes, runs }
   const json = `${JSON.stringify(document, null, 2)}\n`
-  const markdown = comparisonMarkdown(schemes)
+  const markdown = `${comparisonMarkdown(schemes)}\n\n${comparisonNote}`
   writeAtomically(join(out, 'compare.json'), json)
   writeAtomically(join(out, 'compare.md'), `${markdown}\n`)
   if (options.results !== undefined) writeAtomically(options.results, json)

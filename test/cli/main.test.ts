@@ -44,8 +44,8 @@ const mistakes: [flags: string[], message: RegExp][] = [
   [['train', '--set', '=3'], /Expected key=value/],
   [['train', '--set', 'ema.decays=[0.9'], /Expected a YAML value/],
   [['train', 'mnist', 'fashion-mnist'], /too many arguments/],
-  [['compare', 'mnist'], /required option '--schemes <list>'/],
-  [['compare', '--schemes', 'original'], /missing required argument 'recipe'/],
+  [['compare', 'mnist'], /nothing to compare a single recipe with: give --schemes/],
+  [['compare', '--schemes', 'original'], /Give a recipe, or finished runs/],
   [['compare', 'mnist', '--schemes', 'original,autprog'], /no scheme autprog\. Did you mean autoprog\?/],
   [['compare', 'mnist', '--schemes', 'original', '--seeds', '0,x'], /Expected a number, not "x"/],
   [['compare', 'mnist', '--schemes', 'original,original-short'], /add autoprog to --schemes/],
@@ -86,6 +86,7 @@ const failures: [flags: string[], message: RegExp][] = [
   [['train', '--baseline', 'empty'], /error CHECKPOINT: Cannot read empty\/summary\.json/],
   [['train', '--baseline', 'autoprog'], /error CONFIG: Expected a run of the original scheme for --baseline/],
   [['compare', 'mnist', '--schemes', 'original', '--batch', '0'], /for batch but received 0/],
+  [['compare', '--runs', 'empty'], /error CHECKPOINT: There is no finished run in empty\nhint: /],
 ]
 mkdirSync(join(folder, 'empty'))
 mkdirSync(join(folder, 'taken', 'checkpoints'), { recursive: true })

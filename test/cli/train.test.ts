@@ -155,13 +155,49 @@ test('a comparison trains every scheme, writes its table, and keeps what has end
   t.is(written.machine.node, process.version)
   const [original, autoprogRun, short] = written.runs.map((run) => run.summary)
   const fitting = Math.max(1, Math.ceil((4 * autoprogRun!.seconds) / original!.seconds))
-  t.is(short!.epochs, fitting)
+  t.is(short!.epochs, Math.min(4, fitting))
   t.is(written.schemes[1]?.speedupPractical, original!.seconds / autoprogRun!.seconds)
   const again = await autoprog(t, ...flags)
   t.is(again.match(/^kept: /gm)?.length, 3)
   const other = start(...flags, '--epochs', '5')
   t.is(await other.ended, 1)
-  t.regex(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: /)
+  t.regex(other.output(), /error CONFIG: .*original-1 holds a run of another recipe\nhint: .*epochs: 5 and 4/)
+})
+
+test('a new scheme joins a finished comparison, whatever only it reads', async (t) => {
+  const subnetworks = 'schedule.subnetworks=[{l: 0.5, n: 0.5}, {l: 1, n: 1}]'
+  const flags = ['compare', 'colours.yaml', '--seeds', '1', '--set', subnetworks]
+  const text = await autoprog(t, ...flags, '--schemes', 'original,fixed')
+  t.is(text.match(/^kept: .*original-1 has ended/gm)?.length, 1)
+  t.is(text.match(/^kept: /gm)?.length, 1)
+  t.regex(text, /^\| fixed \| 4 \|/m)
+})
+
+test('recipes by their own schemes and runs that have ended make one table', async (t) => {
+  writeFileSync(join(folder, 'small.yaml'), recipe.replace('epochs: 4', 'epochs: 2').replace('original', 'prog'))
+  const both = [
+    'compare',
+    'colours.yaml',
+    'small.yaml',
+    '--runs',
+    join('runs', 'compare-colours'),
+    join('runs', 'found'),
+  ]
+  const text = await autoprog(t, ...both, '--seeds', '1')
+  const rows = [...text.matchAll(/^\| (\S.*?) \| \d+ \|.*\| (\S+) \|$/gm)].map(([, row]) => row)
+  t.deepEqual(rows, [
+    'colours original',
+    'small prog',
+    ...['autoprog', 'fixed', 'original', 'original-short'].map((scheme) => `compare-colours ${scheme}`),
+    'found',
+  ])
+  const { runs } = JSON.parse(readFileSync(join(folder, 'runs', 'compare-colours-small', 'compare.json'), 'utf8')) as {
+    runs: { scheme: string; baseline?: string }[]
+  }
+  const baselines = Object.fromEntries(runs.map((run) => [run.scheme, run.baseline]))
+  t.is(baselines['small prog'], 'colours original')
+  t.is(baselines['compare-colours autoprog'], 'compare-colours original')
+  t.is(baselines.found, undefined) // of seed 0, of which there is no ordinary training
 })
 
 test('a folder of images and nothing else trains; what was chosen is said in a line each, and evaluation finds it again', async (t) => {

@@ -16,7 +16,7 @@ const example = 'autoprog evaluate runs/fashion-mnist-autoprog-0 --resolution 64
 export function evaluateCommand(): Command {
   return createCommand('evaluate', "held-out accuracy of a run's last checkpoint", example)
     .argument('<run>', 'run folder')
-    .option('--data <data>', "dataset to evaluate on (default: the run's)")
+    .option('--data <data>', "dataset to evaluate on: its test half, or all of it (default: the run's)")
     .option('--resolution <pixels>', "image size (default: the run's)", parseNumber)
     .action(evaluateRun)
 }

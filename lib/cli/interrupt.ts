@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM as an AbortSignal: the first asks the run to write a checkpoint and stop, the second ends the process. */
+/** SIGINT, SIGTERM and SIGHUP as an AbortSignal: the first asks the run to write a checkpoint and stop, the second ends the process. */
 export interface Interrupt {
   readonly signal: AbortSignal
   /** The exit status that the signal stands for (128 + its number), or undefined while there was none. */
@@ -7,7 +7,8 @@ export interface Interrupt {
   release(): void
 }
 
-const statuses = { SIGINT: 130, SIGTERM: 143 } as const
+// Node resets a SIGHUP that nohup had it ignore, so that this cannot be told apart: the run stops, and loses nothing.
+const statuses = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 export function listenForInterrupt(say: (message: string) => void): Interrupt {
   const controller = new AbortController()

@@ -233,7 +233,7 @@ export const configSchema = section({
     crop: autoOr('a number above 0 and at most 1', ratio()).default('auto'),
     batch: count().default(500),
   }).prefault({}),
-  checkpoint: section({ every: count().default(1), keep: count().default(1) }).prefault({}),
+  checkpoint: section({ every: count().default(1), keep: count().default(2) }).prefault({}),
 })
 
 /** A recipe with every default filled in. */

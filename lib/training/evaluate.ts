@@ -9,7 +9,7 @@ import { openTrained } from './trained.js'
 export type { Accuracy } from './held-out.js'
 
 export interface EvaluateOptions {
-  /** Another dataset than the run's. */
+  /** Another dataset than the run's: its test half, or all of it where it has none. */
   data?: string
   /** Pixels; what the run evaluated at unless given. */
   resolution?: number
@@ -31,7 +31,10 @@ export interface EvaluateResult extends Accuracy {
  */
 export async function evaluate(run: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const { data, signal } = options
-  const trained = await openTrained(run, { ...(data !== undefined && { data }), ...(signal && { signal }) })
+  const trained = await openTrained(run, {
+    ...(data !== undefined && { data, halves: 'all' }),
+    ...(signal && { signal }),
+  })
   const { config, dataset, session } = trained
   try {
     const resolution = options.resolution ?? trained.resolution

@@ -1,4 +1,5 @@
 /** The network of a run as its last checkpoint holds it, opened on a dataset. */
+import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { Dataset, LoadOptions } from '../data/source/dataset.js'
@@ -26,7 +27,7 @@ export interface Trained {
   close(): Promise<void>
 }
 
-export interface TrainedOptions extends Pick<LoadOptions, 'signal' | 'onListing' | 'onProgress'> {
+export interface TrainedOptions extends Pick<LoadOptions, 'signal' | 'onListing' | 'onProgress' | 'halves'> {
   /** Another dataset than the run's. */
   readonly data?: string
 }
@@ -47,7 +48,12 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   }>(run, undefined, file)
   const count = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))!.values.length
   const classes = saved.data?.classes ?? (await classesOfData(config, count))
-  const loaded = await loadDataset(data ?? config.data, { seed: config.seed, ...load })
+  // Of the run's own data only what was held out can be tested, by whatever path they are named.
+  const own = data === undefined || samePlace(data, config.data)
+  const loaded = await loadDataset(data ?? config.data, {
+    ...{ seed: config.seed, ...load },
+    ...(own && { halves: 'held-out' as const }),
+  })
   const closing: (() => Promise<void>)[] = [loaded.close]
   const close = async () => {
     for (const one of closing.splice(0).reverse()) await one()
@@ -83,4 +89,12 @@ function byPosition(dataset: Dataset, run: string, count: number): Dataset {
     )
   const notice = `${run} has not kept the names of its classes: those of ${dataset.name} are taken to be the same, in their order`
   return { ...dataset, notices: [...dataset.notices, notice] }
+}
+
+function samePlace(a: string, b: string): boolean {
+  try {
+    return realpathSync(a) === realpathSync(b)
+  } catch {
+    return a === b
+  }
 }

@@ -103,6 +103,7 @@ test('a run is trained again by the schedule that it found, for the table of tha
 for (const [signal, status] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
+  ['SIGHUP', 129],
 ] as const) {
   test(`${signal} leaves a checkpoint, exits ${status}, and the run goes on from it`, async (t) => {
     const out = join('runs', signal)

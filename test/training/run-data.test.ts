@@ -84,6 +84,18 @@ test('evaluation finds classes by their names, whatever others there are', async
   )
 })
 
+test('all of a folder without halves is tested, and of the data of the run what was held out', async (t) => {
+  const flat = join(root, 'flat')
+  for (const name of names) cpSync(join(data, 'train', name), join(flat, name), { recursive: true })
+  t.is((await evaluate(whole, { data: flat })).images, 48)
+  t.is((await evaluate(whole, { data })).images, 12)
+  const out = join(root, 'of-flat')
+  await run(recipe({ data: flat, epochs: 1 }), { out })
+  const own = await evaluate(out)
+  t.true(own.images < 20)
+  t.deepEqual(await evaluate(out, { data: join(flat, '..', 'flat') }), own)
+})
+
 test('classes that a run does not know are named', async (t) => {
   const renamed = copy('renamed')
   for (const half of ['train', 'val']) renameSync(join(renamed, half, 'cat'), join(renamed, half, 'puma'))

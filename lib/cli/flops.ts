@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { blocksOfDepth, fullNetworkOf, subnetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
-import { integer, scaled, times } from '../report/format.js'
+import { gain, integer, scaled, times } from '../report/format.js'
 import { table } from '../report/table.js'
 import { type CommonOptions, createCommand, parseNumber, parseNumbers, printResult } from './command.js'
 
@@ -58,9 +58,6 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
   const average = `average of stages of equal length, without searches and cooldown: ${scaled(schedule.average)}; theoretical speed-up ${times(schedule.speedup)} (${gain(schedule.speedup)})`
   printResult(options, { ...document, schedule }, `${text}\n${drawn}\n${average}`)
 }
-
-/** As the paper's tables print a speed-up: 2.327 is +132.7 %. */
-const gain = (speedup: number) => `${speedup < 1 ? '' : '+'}${(100 * (speedup - 1)).toFixed(1)} %`
 
 /** Forward multiply-adds per image of every stage, their mean, and the full network's against it. */
 export function scheduleCost(model: Model, schedule: readonly Stage[]) {

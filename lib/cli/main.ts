@@ -9,6 +9,7 @@ import { evaluateCommand } from './evaluate.js'
 import { flopsCommand } from './flops.js'
 import { packCommand } from './pack.js'
 import { packageVersion } from './package.js'
+import { paperCommand } from './paper.js'
 import { trainCommand } from './train.js'
 
 const program = new Command('autoprog')
@@ -19,6 +20,7 @@ const program = new Command('autoprog')
 for (const create of [
   trainCommand,
   compareCommand,
+  paperCommand,
   checkCommand,
   packCommand,
   annotateCommand,

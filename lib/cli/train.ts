@@ -3,12 +3,13 @@ import { basename, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
-import { type Config, resolveConfig, scheduleKinds } from '../recipe/config.js'
+import { type Config, scheduleKinds } from '../recipe/config.js'
 import { hasCheckpoint, hasSummary, readSummary } from '../report/run-folder.js'
 import { summaryText } from '../report/text.js'
 import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
 import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
+import { withScheduleOf } from './retrain.js'
 import { freshFolder, holdsRun, latestRun, runTraining } from './run.js'
 
 interface TrainOptions extends CommonOptions, RecipeOptions {
@@ -78,11 +79,11 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
 
 /** The recipe with the sub-networks of a finished run's stages as its schedule. */
 function retrained(run: string, recipe: string | undefined, options: TrainOptions): { name: string; config: Config } {
-  const { stages } = readSummary(run)
-  const { config } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
-  const subnetworks = stages.map(({ l, n }) => ({ l, n }))
-  const schedule = { ...config.schedule, kind: 'fixed' as const, subnetworks, stages: subnetworks.length }
-  return { name: `${basename(run)}-retrained`, config: resolveConfig({ ...config, schedule }) }
+  const { name, config } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
+  return {
+    name: `${recipe === undefined ? basename(run) : name}-retrained`,
+    config: withScheduleOf(config, run),
+  }
 }
 
 /** Data by name has its own recipe; any other is a path. */

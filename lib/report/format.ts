@@ -20,6 +20,11 @@ export function times(ratio: number | null): string {
   return ratio === null ? '–' : `${ratio.toFixed(2)}x`
 }
 
+/** The same as the paper's tables print it: 2.327 -> "+132.7 %". */
+export function gain(ratio: number | null): string {
+  return ratio === null ? '–' : `${ratio < 1 ? '' : '+'}${(100 * (ratio - 1)).toFixed(1)} %`
+}
+
 /** Three significant digits and a unit prefix: 22400000 -> "22.4M". For multiply-adds, parameters and bytes. */
 export function scaled(value: number): string {
   const prefixes = ['', 'k', 'M', 'G', 'T', 'P']

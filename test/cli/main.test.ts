@@ -21,7 +21,7 @@ function autoprog(...flags: string[]) {
 test('every command has help with an example, and exits 0', (t) => {
   const { status, stdout } = autoprog('--help')
   t.is(status, 0)
-  for (const command of ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'doctor']) {
+  for (const command of ['train', 'compare', 'paper', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'doctor']) {
     t.regex(stdout, new RegExp(`^  ${command} `, 'm'))
     const help = autoprog(command, '--help')
     t.is(help.status, 0, help.stderr)

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { Argument, type Command } from 'commander'
 import { roundToMultiple } from '../growth/rounding.js'
 import { type Config, loadConfig, resolveConfig } from '../recipe/config.js'
-import { comparisonNote } from '../report/comparison.js'
 import { describeMachine } from '../report/machine.js'
 import { writeAtomically } from '../report/run-folder.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
@@ -24,7 +23,7 @@ interface PaperOptions extends CommonOptions, RecipeOptions {
 }
 
 const example = `autoprog paper IV --data /data/imagenet
-autoprog paper II --only deit-s --data /data/imagenet --precision bf16`
+autoprog paper II --only 'deit-s, prog' --data /data/imagenet --precision bf16`
 
 export function paperCommand(): Command {
   const command = createCommand(
@@ -142,5 +141,6 @@ function finish(
   printResult(options, document, `\n${markdown}\n\nwritten to ${file}.json and table-${name}.md`)
 }
 
-const notes = `The paper's figures are those of ImageNet at full size, of its epochs and its GPUs. ${comparisonNote}
-MACs are forward multiply-adds an image and step, searches and their scoring included, without the cooldown.`
+const notes = `The paper's figures are those of ImageNet at full size, of its epochs and its GPUs. Top-1 is the best average's, which the
+held-out images choose. MACs are forward multiply-adds an image and step, searches and their scoring included, without the
+cooldown; times and speed-ups are those of whole runs.`

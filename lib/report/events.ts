@@ -164,7 +164,10 @@ export interface Summary extends LoaderFigures {
   seconds: number
   /** Everything, from the first step to the end, evaluation and checkpoints included; over all resumed parts. */
   totalSeconds: number
-  /** Mean forward multiply-adds per image over all training steps, searches and the scoring of their candidates included. */
+  /**
+   * Mean forward multiply-adds per image over all training steps, searches included; the forward passes that score their
+   * candidates count a third, since steps have a backward pass besides.
+   */
   flopsPerStep: number
   /** flopsFull / flopsPerStep. */
   speedupTheoretical: number

@@ -56,9 +56,12 @@ export function addSeconds(tally: Tally, seconds: number, searching: boolean): v
   if (searching) stage.searchSeconds += seconds
 }
 
-/** Adds the forward passes that score a search's candidates: `flops` multiply-adds per image of a batch, over all batches. */
+/**
+ * Adds the forward passes that score a search's candidates, `flops` multiply-adds per image of a batch, over all batches. A step
+ * stands for its forward pass and a backward pass of twice that: a forward pass alone is a third of one.
+ */
 export function addScoring(tally: Tally, flops: number): void {
-  tally.stages.at(-1)!.flops += flops
+  tally.stages.at(-1)!.flops += flops / 3
 }
 
 /** Adds a step that trained a network of `flops` forward multiply-adds per image, in the cooldown or before it. */

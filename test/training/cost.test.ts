@@ -74,7 +74,7 @@ test("a search's cost holds the forward passes that its candidates were scored b
   const { steps, searches, summary } = await runOf({ schedule, learningRate: { cooldownEpochs: 1 } })
   t.is(searches.length, 1)
   // Five evaluations in the search's last epoch, each on three batches a candidate.
-  const scored = 5 * 3 * sum(searches[0]!.candidates.map(costOf))
+  const scored = (5 * 3 * sum(searches[0]!.candidates.map(costOf))) / 3 // a step has a backward pass, twice as long, besides
   const cost = sum(steps.map(costOf)) + scored
   t.true(close(summary.flopsPerStep, cost / steps.length))
   const cooldown = stepsPerEpoch * model.flops()

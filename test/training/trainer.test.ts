@@ -157,8 +157,7 @@ test('training: the summary adds up to the events', (t) => {
       ({ depth, resolution }) => depth === summary.stages[0]!.depth && resolution === summary.stages[0]!.resolution,
     ),
   )
-  // In so short a training scoring costs more than small sub-networks save; cost.test.ts counts it.
-  t.true(summary.speedupTheoretical > 0.9 && summary.speedupTheoretical < 1, String(summary.speedupTheoretical))
+  t.true(summary.speedupTheoretical > 1, String(summary.speedupTheoretical))
   t.true(Math.abs(summary.seconds - summary.stages.reduce((sum, { seconds }) => sum + seconds, 0)) < 1e-9)
   t.true(summary.seconds >= steps.reduce((sum, { seconds }) => sum + seconds, 0))
   t.true(summary.totalSeconds >= (arrivals.at(-2)! - arrivals[0]!) / 1000)

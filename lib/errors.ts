@@ -19,22 +19,73 @@ export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (ArrayBuffer.isView(value)) {
     const length = 'length' in value ? Number(value.length) : value.byteLength
-    return `${value.constructor.name} of length ${length}`
+    return `${Object.prototype.toString.call(value).slice(8, -1)} of length ${length}`
   }
   if (typeof value === 'string') return `"${value.length > 60 ? `${value.slice(0, 57)}…` : value}" (string)`
   if (Array.isArray(value))
-    return `[${value.slice(0, 6).map(String).join(', ')}${value.length > 6 ? ', …' : ''}] (array)`
+    return `[${value.slice(0, 6).map(entry).join(', ')}${value.length > 6 ? ', …' : ''}] (array)`
   if (typeof value === 'object') return `an object with keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
+  if (typeof value === 'function') return `${value.name || 'a'} (function)`
   return `${String(value)} (${typeof value})`
 }
+
+/** An object need not have a string to show. */
+const entry = (value: unknown): string =>
+  Array.isArray(value) ? '[…]' : typeof value === 'object' && value !== null ? '{…}' : String(value)
 
 /** The one wording of a wrong value: "Expected a positive integer for batch but received 0 (number)". */
 export function expected(what: string, subject: string, received: unknown): string {
   return `Expected ${what} for ${subject} but received ${describe(received)}`
 }
 
+/** What a value may be, in words. */
+const kinds = {
+  number: ['a number', (value: unknown) => typeof value === 'number'],
+  boolean: ['true or false', (value: unknown) => typeof value === 'boolean'],
+  string: ['a string', (value: unknown) => typeof value === 'string'],
+  path: ['the path of a file', (value: unknown) => typeof value === 'string' && value !== ''],
+  list: ['a list', Array.isArray],
+  mapping: ['an object', (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)],
+  map: ['a Map', (value: unknown) => value instanceof Map],
+  array: ['a typed array', (value: unknown) => ArrayBuffer.isView(value) && !(value instanceof DataView)],
+} as const
+export type Kind = keyof typeof kinds
+
+/** Throws unless the value is of this kind: CONFIG, or SHAPE for arrays and their lists. */
+export function checkKind(kind: Kind, subject: string, value: unknown): void {
+  const [what, is] = kinds[kind]
+  if (!is(value))
+    throw new AutoprogError(kind === 'array' || kind === 'list' ? 'SHAPE' : 'CONFIG', expected(what, subject, value))
+}
+
+/**
+ * Checks the options that a caller of the public functions gives: an object whose fields, where they are given, are of their
+ * kinds. `nullable` ones may be null.
+ */
+export function checkOptions(
+  subject: string,
+  options: unknown,
+  fields: Readonly<Record<string, Kind>>,
+  nullable: readonly string[] = [],
+): void {
+  checkKind('mapping', subject, options)
+  for (const [name, kind] of Object.entries(fields)) {
+    const value = (options as Record<string, unknown>)[name]
+    if (value !== undefined && !(value === null && nullable.includes(name))) checkKind(kind, name, value)
+  }
+}
+
+/** A long list of things for a message: the first few, and how many more there are. */
+export function someOf(things: readonly string[], separator = ', ', most = 6): string {
+  const more = things.length - most
+  return [...things.slice(0, most), ...(more > 0 ? [`and ${more} more`] : [])].join(separator)
+}
+
+const longestName = 100
+
 /** The candidate closest to `name` by edit distance, if any is close enough to be a likely slip of the keyboard. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  if (name.length > longestName) return undefined
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
   for (const candidate of candidates) {

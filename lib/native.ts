@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ErrorCode } from './errors.js'
-import { AutoprogError } from './errors.js'
+import { AutoprogError, checkOptions, expected } from './errors.js'
 
 /** The only file that loads the addon. Handles are opaque; closing one twice is harmless, using a closed one an error. */
 
@@ -37,7 +37,10 @@ interface Addon {
   abandon(): void
   closeDevice(device: DeviceHandle): void
   deviceInfo(device: DeviceHandle): { threads: number } & Record<string, string>
-  freeMemory(device: DeviceHandle): number
+  /** Bytes, where they are known, for one thing after another: what is reserved counts as taken. */
+  freeMemory(device: DeviceHandle): number | undefined
+  /** Bytes of the host's memory that the process could still have, where they are known. */
+  availableMemory(): number | undefined
   createSession(device: DeviceHandle, arenaBytes: readonly number[]): SessionHandle
   closeSession(session: SessionHandle): void
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
@@ -130,9 +133,14 @@ const codes = new Set<string>([
   'BUILD',
 ])
 
-/** Turns what the addon throws into an AutoprogError; anything else is passed on as it is. */
+/** What JavaScript throws where there is no room for an array. */
+const noRoom = /^(Array buffer allocation failed|Invalid (typed )?array length|Invalid array buffer length)/
+
+/** Turns what the addon throws, and JavaScript's own lack of memory, into an AutoprogError; anything else stays as it is. */
 export function fromNative(error: unknown): unknown {
   if (error instanceof AutoprogError) return error
+  if (error instanceof RangeError && noRoom.test(error.message))
+    return new AutoprogError('MEMORY', `There is no memory for another array: ${error.message}`, { cause: error })
   if (!(error instanceof Error) || !('code' in error) || !codes.has(String(error.code))) return error
   return new AutoprogError(error.code as ErrorCode, error.message, { cause: error })
 }
@@ -184,21 +192,18 @@ export type DeviceKind = (typeof deviceKinds)[number]
  * cores multiply; false unless given
  */
 export async function openDevice(name = 'auto', options: DeviceOptions = {}): Promise<Device> {
+  const { threads: asked, tf32 } = resolveOptions(options)
   if (name === 'auto') return openDevice('cuda', options).catch(() => openDevice('cpu', options))
-  const [, kind, index] = /^(cpu|cuda|cuda-emulated)(?::(\d+))?$/.exec(name) ?? []
+  const [, kind, index] = (typeof name === 'string' && /^(cpu|cuda|cuda-emulated)(?::(\d{1,3}))?$/.exec(name)) || []
   if (kind === undefined || (kind === 'cpu' && index !== undefined))
-    throw new AutoprogError(
-      'DEVICE',
-      `Expected auto, cpu, cuda or cuda:N for device but received ${JSON.stringify(name)}`,
-    )
+    throw new AutoprogError('DEVICE', expected('auto, cpu, cuda or cuda:N', 'device', name))
   if (!addon().kinds().includes(kind))
     throw new AutoprogError('DEVICE', `There is no CUDA backend in this build, so ${name} cannot be opened`, {
       hint: "Use device 'cpu' (or 'auto'), or install a CUDA toolkit and build again with `npm rebuild autoprog`.",
     })
-  const { threads: asked = 'auto', tf32 = false } = options
-  const handle = await native(() =>
-    addon().openDevice(kind, Number(index ?? 0), asked === 'auto' ? availableParallelism() : asked, tf32),
-  )
+  const handle = await native(() => addon().openDevice(kind, Number(index ?? 0), asked, tf32)).catch((error) => {
+    throw kind === 'cpu' ? withThreadsHint(error, asked) : error
+  })
   const { threads, ...features } = addon().deviceInfo(handle)
   return {
     kind: kind as DeviceKind,
@@ -209,4 +214,24 @@ export async function openDevice(name = 'auto', options: DeviceOptions = {}): Pr
     measureGemm: (m, n, k) => native(() => addon().measureGemm(handle, m, n, k)),
     close: async () => addon().closeDevice(handle),
   }
+}
+
+const mostThreads = 1024
+
+function resolveOptions(options: DeviceOptions): { threads: number; tf32: boolean } {
+  checkOptions('the options of a device', options, { tf32: 'boolean' })
+  const { threads = 'auto', tf32 = false } = options
+  if (threads === 'auto') return { threads: Math.min(availableParallelism(), mostThreads), tf32 }
+  if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads)
+    throw new AutoprogError(
+      'CONFIG',
+      expected(`auto or an integer from 1 to ${mostThreads}`, 'threads of a device', threads),
+    )
+  return { threads, tf32 }
+}
+
+function withThreadsHint(error: unknown, threads: number): unknown {
+  if (!(error instanceof AutoprogError && (error.code === 'DEVICE' || error.code === 'MEMORY'))) return error
+  const hint = `Ask for fewer threads than ${threads}, or let the process have more threads and memory: see ulimit -u and -v, and the limits of the container.`
+  return new AutoprogError(error.code, error.message, { hint, cause: error })
 }

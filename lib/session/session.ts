@@ -105,8 +105,10 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   const read = (weights?: WeightsName) => store.read(checkWeights(weights, averages))
   /** Adds to a device's lack of memory the micro-batch that would fit. */
   const withFittingMicroBatch = (error: unknown, request: ProgramRequest): unknown => {
-    const free = addon().freeMemory(device.handle) + activations // whose place the next program's would take
-    if (!(error instanceof AutoprogError && error.code === 'MEMORY' && free > activations)) return error
+    if (!(error instanceof AutoprogError && error.code === 'MEMORY')) return error
+    const unused = addon().freeMemory(device.handle)
+    if (unused === undefined) return error
+    const free = unused + activations // whose place the next program's would take
     const needs = (microBatch: number) =>
       buildProgram({ ...request, microBatch }, model, store.layout, settings).activationBytes
     const fitting = microBatches(request.batch).findLast((size) => size < request.microBatch && needs(size) <= free)

@@ -1,5 +1,7 @@
 #include <napi.h>
 
+#include <optional>
+#include <stdexcept>
 #include <thread>
 
 #include "binding/convert.h"
@@ -10,6 +12,7 @@
 #ifdef AUTOPROG_CUDA
 #include "cuda/engine.h"
 #endif
+#include "runtime/host-memory.h"
 #include "runtime/philox.h"
 
 // N-API and nothing else: unwraps arguments, returns promises, turns exceptions into coded errors.
@@ -72,9 +75,18 @@ Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
   return object;
 }
 
-// freeMemory(device): bytes that could still be reserved, 0 where that is not known.
+Napi::Value toNumber(Napi::Env env, std::optional<size_t> bytes) {
+  return bytes ? Napi::Number::New(env, static_cast<double>(*bytes)) : env.Undefined();
+}
+
+// freeMemory(device): bytes that could still be reserved, undefined where that is not known.
 Napi::Value freeMemory(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(open<Device>(info[0])->engine().freeMemory()));
+  return toNumber(info.Env(), open<Device>(info[0])->engine().freeMemory());
+}
+
+// availableMemory(): bytes of the host's memory that the process could still have, undefined where that is not known.
+Napi::Value availableMemory(const Napi::CallbackInfo& info) {
+  return toNumber(info.Env(), autoprog::availableMemory());
 }
 
 // createSession(device, [bytes, …]): arenas of these sizes; arena 0 (activations) grows as programs need.
@@ -83,8 +95,9 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   workspace->device = open<Device>(info[0]);
   require(info[1].IsArray(), "SHAPE", "Expected an array of arena sizes");
   const auto sizes = info[1].As<Napi::Array>();
-  require(sizes.Length() >= 1 && sizes.Length() <= 256, "SHAPE", "Expected 1 to 256 arenas");
-  for (uint32_t i = 0; i < sizes.Length(); i++)
+  const uint32_t count = sizes.Length();
+  require(count >= 1 && count <= 256, "SHAPE", "Expected 1 to 256 arenas");
+  for (uint32_t i = 0; i < count; i++)
     workspace->arenas.push_back(std::make_unique<Arena>(
         workspace->device->engine(), static_cast<size_t>(toInteger(sizes[i], "an arena's size", 0, int64_t{1} << 46))));
   return wrap(info.Env(), std::make_shared<Session>(Session{std::move(workspace)}));
@@ -122,7 +135,7 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
       [compiled](Napi::Env env, std::vector<Buffer>& outputs) -> Napi::Value {
         auto result = Napi::Object::New(env);
         for (size_t i = 0; i < outputs.size(); i++)
-          result.Set(compiled->program->outputs()[i].name, fromBuffer(env, outputs[i]));
+          result.Set(compiled->program->outputs()[i].name, fromBuffer(env, std::move(outputs[i])));
         return result;
       });
 }
@@ -170,7 +183,7 @@ Napi::Value readArena(const Napi::CallbackInfo& info) {
           return std::move(*buffer);
         };
       },
-      [](Napi::Env env, Buffer& buffer) { return fromBuffer(env, buffer); });
+      [](Napi::Env env, Buffer& buffer) { return fromBuffer(env, std::move(buffer)); });
 }
 
 // writeArena(session, arena, byteOffset, typed array): a promise, settled once the values are in place.
@@ -230,6 +243,8 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
     throw toJavaScript(info.Env(), error);
   } catch (const std::bad_alloc&) {
     throw toJavaScript(info.Env(), Error("MEMORY", "Out of memory"));
+  } catch (const std::length_error&) {
+    throw toJavaScript(info.Env(), Error("MEMORY", "More was asked for than any memory holds"));
   }
 }
 
@@ -244,6 +259,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("closeDevice", guarded<close<Device>>);
   add("deviceInfo", guarded<deviceInfo>);
   add("freeMemory", guarded<freeMemory>);
+  add("availableMemory", guarded<availableMemory>);
   add("createSession", guarded<createSession>);
   add("closeSession", guarded<close<Session>>);
   add("createProgram", guarded<createProgram>);

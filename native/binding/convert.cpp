@@ -1,7 +1,6 @@
 #include "binding/convert.h"
 
 #include <cmath>
-#include <cstring>
 
 namespace autoprog::binding {
 
@@ -91,12 +90,40 @@ Type toType(const Napi::Value& value) {
   throw Error("SHAPE", "Expected f32, i32, u8, bf16 or f16 for a type but received " + name);
 }
 
+Memory toMemory(const Napi::Value& value, const std::string& name) {
+  require(value.IsTypedArray(), "SHAPE", [&] { return "Expected a typed array for " + name; });
+  Memory memory{};
+  size_t length = 0, offset = 0;
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  const napi_status status =
+      napi_get_typedarray_info(value.Env(), value, &memory.type, &length, &data, &buffer, &offset);
+  require(status == napi_ok, "SHAPE", [&] { return "The memory of " + name + " cannot be read"; });
+  require(Napi::Value(value.Env(), buffer).IsArrayBuffer(), "SHAPE",
+          [&] { return "Expected memory of one thread for " + name + " but received a SharedArrayBuffer's"; });
+  bool detached = false;
+  napi_is_detached_arraybuffer(value.Env(), buffer, &detached);
+  require(!detached, "SHAPE", [&] { return "The memory of " + name + " has been transferred"; });
+  memory.data = static_cast<std::byte*>(data);
+  memory.size = value.As<Napi::TypedArray>().ByteLength();
+  return memory;
+}
+
+Memory toMemory(const Napi::Value& value, napi_typedarray_type type, const std::string& wanted,
+                const std::string& name) {
+  const auto refuse = [&] { return "Expected " + wanted + " for " + name; };
+  require(value.IsTypedArray(), "SHAPE", refuse);
+  const Memory memory = toMemory(value, name);
+  require(memory.type == type, "SHAPE", refuse);
+  return memory;
+}
+
 Buffer toBuffer(const Napi::Value& value, const char* name) {
   const std::string wanted = std::string("Expected a Float32Array, Int32Array or Uint8Array for ") + name;
   require(value.IsTypedArray(), "SHAPE", wanted);
-  const auto array = value.As<Napi::TypedArray>();
+  const Memory memory = toMemory(value, name);
   Buffer buffer;
-  switch (array.TypedArrayType()) {
+  switch (memory.type) {
     case napi_float32_array:
       buffer.type = Type::f32;
       break;
@@ -109,26 +136,29 @@ Buffer toBuffer(const Napi::Value& value, const char* name) {
     default:
       throw Error("SHAPE", wanted);
   }
-  const size_t bytes = array.ByteLength();
-  buffer.bytes.resize(bytes);
-  if (bytes > 0)  // a detached array has no data and no length
-    std::memcpy(buffer.bytes.data(), static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
-                bytes);
+  if (memory.size > 0) buffer.bytes.assign(memory.data, memory.data + memory.size);
   return buffer;
 }
 
-Napi::Value fromBuffer(Napi::Env env, const Buffer& buffer) {
-  auto memory = Napi::ArrayBuffer::New(env, buffer.bytes.size());
-  if (!buffer.bytes.empty()) std::memcpy(memory.Data(), buffer.bytes.data(), buffer.bytes.size());
+Napi::Value fromBuffer(Napi::Env env, Buffer&& buffer) {
   const size_t length = buffer.bytes.size() / bytesOf(buffer.type);
-  switch (buffer.type) {
-    case Type::f32:
-      return Napi::Float32Array::New(env, length, memory, 0);
-    case Type::i32:
-      return Napi::Int32Array::New(env, length, memory, 0);
-    default:
-      return Napi::Uint8Array::New(env, length, memory, 0);
-  }
+  const auto view = [&](const Napi::ArrayBuffer& memory) -> Napi::Value {
+    switch (buffer.type) {
+      case Type::f32:
+        return Napi::Float32Array::New(env, length, memory, 0);
+      case Type::i32:
+        return Napi::Int32Array::New(env, length, memory, 0);
+      default:
+        return Napi::Uint8Array::New(env, length, memory, 0);
+    }
+  };
+  if (buffer.bytes.empty()) return view(Napi::ArrayBuffer::New(env, 0));
+  using Bytes = std::vector<std::byte>;
+  auto held = std::make_unique<Bytes>(std::move(buffer.bytes));
+  const auto memory = Napi::ArrayBuffer::New(
+      env, held->data(), held->size(), [](Napi::Env, void*, Bytes* bytes) { delete bytes; }, held.get());
+  held.release();  // NOLINT: the array's from here on
+  return view(memory);
 }
 
 ProgramDescription toDescription(const Napi::Value& value) {

@@ -113,10 +113,12 @@ Napi::Value promise(Napi::Env env, Device& device, std::function<std::function<R
       environment->end(env);
       const Napi::HandleScope scope(env);
       try {
-        if (outcome->error)
-          deferred->Reject(toJavaScript(env, *outcome->error).Value());
-        else
-          deferred->Resolve(deliver(env, *outcome->result));
+        if (!outcome->error) try {
+            return deferred->Resolve(deliver(env, *outcome->result));
+          } catch (const std::bad_alloc&) {
+            outcome->error = std::make_unique<Error>("MEMORY", "Out of memory");
+          }
+        deferred->Reject(toJavaScript(env, *outcome->error).Value());
       } catch (const Napi::Error&) {
         // The thread of JavaScript is being terminated, and no call of it succeeds any more.
       }

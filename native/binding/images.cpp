@@ -1,10 +1,12 @@
 #include "binding/images.h"
 
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "binding/convert.h"
+#include "binding/environment.h"
 #include "image/jpeg.h"
 
 namespace autoprog::binding {
@@ -15,14 +17,17 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point started) { return std::chrono::duration<double>(Clock::now() - started).count(); }
 
-// Work on libuv's threads. Pixels are read and written where JavaScript has them: references keep the arrays alive
-// until all is done.
+// Work on libuv's threads, in memory of its own: JavaScript may transfer or resize its arrays meanwhile. What is made
+// is put into the target at the end.
 class Task : public Napi::AsyncWorker {
  public:
-  Task(Napi::Env env, const Napi::Object& held)
+  // `made` bytes go to byte `offset` of the target.
+  Task(Napi::Env env, const Napi::Value& target, size_t offset, size_t made)
       : AsyncWorker(env, "autoprog.image"),
         deferred_(Napi::Promise::Deferred::New(env)),
-        held_(Napi::Persistent(held)) {}
+        target_(Napi::Persistent(target.As<Napi::Object>())),
+        offset_(offset),
+        made_(made) {}
 
   // Begins; the task deletes itself at its end.
   Napi::Promise start() {
@@ -32,10 +37,20 @@ class Task : public Napi::AsyncWorker {
   }
 
  protected:
+  uint8_t* out() { return made_.data(); }
+  // Whether anything was made.
+  virtual bool done() const = 0;
   virtual Napi::Value result(Napi::Env env) = 0;
 
   void OnOK() override {
-    settle([&] { deferred_.Resolve(result(Env())); });
+    settle([&] {
+      try {
+        if (done()) place();
+      } catch (const Error& error) {
+        return deferred_.Reject(toJavaScript(Env(), error).Value());
+      }
+      deferred_.Resolve(result(Env()));
+    });
   }
   // Plans are checked before, so that nothing but memory can be wanting.
   void OnError(const Napi::Error& error) override {
@@ -46,6 +61,13 @@ class Task : public Napi::AsyncWorker {
   }
 
  private:
+  void place() {
+    const Memory target = toMemory(target_.Value(), "target");
+    require(offset_ <= target.size && made_.size() <= target.size - offset_, "SHAPE",
+            "The target was made smaller while images were transformed");
+    std::memcpy(target.data + offset_, made_.data(), made_.size());
+  }
+
   // In an environment that is ending nothing can be settled, and nobody waits for it.
   template <typename Settle>
   static void settle(const Settle& call) {
@@ -56,34 +78,45 @@ class Task : public Napi::AsyncWorker {
   }
 
   Napi::Promise::Deferred deferred_;
-  Napi::ObjectReference held_;
+  Napi::ObjectReference target_;
+  const size_t offset_;
+  std::vector<uint8_t> made_;
 };
 
+using Bytes = std::vector<uint8_t>;
+
+Bytes copyOf(const Memory& memory) {
+  const auto* first = reinterpret_cast<const uint8_t*>(memory.data);
+  return memory.size > 0 ? Bytes(first, first + memory.size) : Bytes();
+}
+
 struct Work {
+  Bytes pixels;
   image::Picture picture;
   image::Plan plan;
 };
 
 class Transformation : public Task {
  public:
-  Transformation(Napi::Env env, std::vector<Work> work, uint8_t* out, const Napi::Object& held)
-      : Task(env, held), work_(std::move(work)), out_(out) {}
+  Transformation(Napi::Env env, std::vector<Work> work, const Napi::Value& target, size_t offset, size_t made)
+      : Task(env, target, offset, made), work_(std::move(work)) {}
 
  protected:
   void Execute() override {
     const auto started = Clock::now();
-    uint8_t* out = out_;
-    for (const auto& [picture, plan] : work_) {
-      carryOut(plan, picture, out);
-      out += static_cast<size_t>(plan.width) * static_cast<size_t>(plan.height) * static_cast<size_t>(picture.channels);
+    uint8_t* next = out();
+    for (const auto& [pixels, picture, plan] : work_) {
+      carryOut(plan, picture, next);
+      next +=
+          static_cast<size_t>(plan.width) * static_cast<size_t>(plan.height) * static_cast<size_t>(picture.channels);
     }
     seconds_ = secondsSince(started);
   }
+  bool done() const override { return true; }
   Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, seconds_); }
 
  private:
   std::vector<Work> work_;
-  uint8_t* out_;
   double seconds_ = 0;
 };
 
@@ -102,23 +135,26 @@ bool readFile(const std::string& path, std::vector<uint8_t>& bytes) {
 
 class JpegTransformation : public Task {
  public:
-  // The bytes of `jpeg`, or those of `file` where that is named.
-  JpegTransformation(Napi::Env env, const image::Jpeg& jpeg, std::string file, image::Plan plan,
-                     const image::JpegOptions& options, uint8_t* out, const Napi::Object& held)
-      : Task(env, held), jpeg_(jpeg), file_(std::move(file)), plan_(std::move(plan)), options_(options), out_(out) {}
+  // `bytes`, or those of `file` where that is named, of a picture of this size.
+  JpegTransformation(Napi::Env env, Bytes bytes, std::string file, const image::Jpeg& size, image::Plan plan,
+                     const image::JpegOptions& options, const Napi::Value& target, size_t offset, size_t made)
+      : Task(env, target, offset, made),
+        bytes_(std::move(bytes)),
+        file_(std::move(file)),
+        jpeg_(size),
+        plan_(std::move(plan)),
+        options_(options) {}
 
  protected:
   void Execute() override {
-    std::vector<uint8_t> bytes;
-    if (!file_.empty()) {
-      if (!readFile(file_, bytes)) return;
-      jpeg_.bytes = bytes.data();
-      jpeg_.size = bytes.size();
-    }
+    if (!file_.empty() && !readFile(file_, bytes_)) return;
+    jpeg_.bytes = bytes_.data();
+    jpeg_.size = bytes_.size();
     const auto started = Clock::now();
-    done_ = carryOut(plan_, jpeg_, options_, out_, decodeSeconds_);
+    done_ = carryOut(plan_, jpeg_, options_, out(), decodeSeconds_);
     seconds_ = secondsSince(started);
   }
+  bool done() const override { return done_; }
   Napi::Value result(Napi::Env env) override {
     if (!done_) return env.Undefined();
     auto seconds = Napi::Array::New(env);
@@ -128,21 +164,14 @@ class JpegTransformation : public Task {
   }
 
  private:
-  image::Jpeg jpeg_;
+  Bytes bytes_;
   std::string file_;
+  image::Jpeg jpeg_;
   image::Plan plan_;
   image::JpegOptions options_;
-  uint8_t* out_;
   bool done_ = false;
   double decodeSeconds_ = 0, seconds_ = 0;
 };
-
-template <typename Array>
-Array toArray(const Napi::Value& value, napi_typedarray_type type, const char* name) {
-  require(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type, "SHAPE",
-          std::string("Expected a typed array of another type for ") + name);
-  return value.As<Array>();
-}
 
 Napi::Object toObject(const Napi::Value& value, const char* name) {
   require(value.IsObject(), "SHAPE", std::string("Expected an object for ") + name);
@@ -169,71 +198,82 @@ image::Plan toPlan(const double* numbers, size_t count, Size from, Size to) {
   return plan;
 }
 
-// The place of `count` results in the target.
-uint8_t* toPlace(const Napi::Value& value, const Napi::Value& from, size_t count, Size size, int channels) {
-  auto target = toArray<Napi::Uint8Array>(value, napi_uint8_array, "target");
-  const auto offset = static_cast<size_t>(toInteger(from, "offset", 0, int64_t{1} << 46));
+// Bytes of `count` results, for which the target has room from `offset` on.
+size_t bytesMade(const Napi::Value& target, size_t offset, size_t count, Size size, int channels) {
+  const size_t room = toMemory(target, napi_uint8_array, "a Uint8Array", "target").size;
   const size_t bytes =
       static_cast<size_t>(size.width) * static_cast<size_t>(size.height) * static_cast<size_t>(channels);
-  require(offset <= target.ByteLength() && count <= (target.ByteLength() - offset) / bytes, "SHAPE",
+  require(offset <= room && count <= (room - offset) / bytes, "SHAPE",
           "The target has no room for " + std::to_string(count) + " images");
-  return target.Data() + offset;
+  return count * bytes;
+}
+
+size_t toOffset(const Napi::Value& value) {
+  return static_cast<size_t>(toInteger(value, "offset", 0, int64_t{1} << 46));
+}
+
+// The numbers of plans, copied.
+std::vector<double> toNumbers(const Napi::Value& value) {
+  const Memory memory = toMemory(value, napi_float64_array, "a Float64Array", "plans");
+  std::vector<double> numbers(memory.size / sizeof(double));
+  if (memory.size > 0) std::memcpy(numbers.data(), memory.data, memory.size);
+  return numbers;
 }
 
 }  // namespace
 
 Napi::Value transformImages(const Napi::CallbackInfo& info) {
   require(info.Length() == 7 && info[0].IsArray(), "SHAPE", "Expected an array of sources");
-  const auto sources = info[0].As<Napi::Array>();
+  const auto array = info[0].As<Napi::Array>();
   const auto channels = static_cast<int>(toInteger(info[1], "channels", 1, 3));
   require(channels != 2, "SHAPE", "Expected 1 or 3 channels");
-  const auto numbers = toArray<Napi::Float64Array>(info[2], napi_float64_array, "plans");
-  const double* next = numbers.Data();
-  const double* const end = next + numbers.ElementLength();
   const Size size{toSide(info[4], "width"), toSide(info[3], "height")};
-  uint8_t* out = toPlace(info[5], info[6], sources.Length(), size, channels);
-  const auto held = Napi::Array::New(info.Env());
-  held.Set(0u, info[5]);
-  std::vector<Work> work(sources.Length());
-  for (uint32_t i = 0; i < work.size(); i++) {
-    const Napi::Value source = sources[i];
-    const auto pixels = toArray<Napi::Uint8Array>(source, napi_uint8_array, "a source");
+  const size_t offset = toOffset(info[6]);
+  // An entry may be a getter: all are read before any memory is looked at.
+  std::vector<Napi::Value> sources(array.Length());
+  for (uint32_t i = 0; i < sources.size(); i++) sources[i] = array[i];
+  const std::vector<double> numbers = toNumbers(info[2]);
+  const size_t made = bytesMade(info[5], offset, sources.size(), size, channels);
+  const double* next = numbers.data();
+  const double* const end = next + numbers.size();
+  std::vector<Work> work(sources.size());
+  for (size_t i = 0; i < work.size(); i++) {
+    const Memory pixels = toMemory(sources[i], napi_uint8_array, "a Uint8Array", "a source");
     require(end - next >= 3 && next[2] >= 0 && next[2] <= static_cast<double>(end - next - 3), "SHAPE",
             "Expected a size and a plan for each source");
     const Size from{image::toSide(next[1], "width"), image::toSide(next[0], "height")};
     const auto count = static_cast<size_t>(next[2]);
-    work[i] = {{pixels.Data(), from.width, from.height, channels}, toPlan(next + 3, count, from, size)};
-    require(pixels.ByteLength() == work[i].picture.bytes(), "SHAPE", [&] {
-      return "Expected " + std::to_string(work[i].picture.bytes()) + " bytes of pixels but received " +
-             std::to_string(pixels.ByteLength());
+    image::Picture picture{nullptr, from.width, from.height, channels};
+    auto plan = toPlan(next + 3, count, from, size);
+    require(pixels.size == picture.bytes(), "SHAPE", [&] {
+      return "Expected " + std::to_string(picture.bytes()) + " bytes of pixels but received " +
+             std::to_string(pixels.size);
     });
-    held.Set(i + 1, source);
+    work[i] = {copyOf(pixels), picture, std::move(plan)};
+    work[i].picture.pixels = work[i].pixels.data();
     next += 3 + count;
   }
   require(next == end, "SHAPE", "Expected one plan for each source");
-  return (new Transformation(info.Env(), std::move(work), out, held))->start();
+  return (new Transformation(info.Env(), std::move(work), info[5], offset, made))->start();
 }
 
 Napi::Value transformJpeg(const Napi::CallbackInfo& info) {
   require(info.Length() == 6, "SHAPE", "Expected bytes, size, plan, options, target and offset");
-  const std::string file = info[0].IsString() ? toText(info[0], "a file") : std::string();
+  std::string file = info[0].IsString() ? toText(info[0], "a file") : std::string();
   const Size from = toSize(toObject(info[1], "size"));
   const auto options = toObject(info[3], "options");
   const Size size = toSize(options);
-  const auto numbers = toArray<Napi::Float64Array>(info[2], napi_float64_array, "a plan");
-  auto plan = toPlan(numbers.Data(), numbers.ElementLength(), from, size);
-  uint8_t* out = toPlace(info[4], info[5], 1, size, 3);
-  const auto held = Napi::Array::New(info.Env());
-  held.Set(0u, info[0]);
-  held.Set(1u, info[4]);
-  image::Jpeg jpeg{nullptr, 0, from.width, from.height};
-  if (file.empty()) {
-    const auto bytes = toArray<Napi::Uint8Array>(info[0], napi_uint8_array, "bytes");
-    jpeg.bytes = bytes.Data();
-    jpeg.size = bytes.ByteLength();
-  }
   const image::JpegOptions how{options.Get("exact").ToBoolean(), options.Get("verify").ToBoolean()};
-  return (new JpegTransformation(info.Env(), jpeg, file, std::move(plan), how, out, held))->start();
+  const size_t offset = toOffset(info[5]);
+  // No code of JavaScript runs from here on.
+  const std::vector<double> numbers = toNumbers(info[2]);
+  auto plan = toPlan(numbers.data(), numbers.size(), from, size);
+  const size_t made = bytesMade(info[4], offset, 1, size, 3);
+  Bytes bytes = file.empty() ? copyOf(toMemory(info[0], napi_uint8_array, "a Uint8Array", "bytes")) : Bytes();
+  const image::Jpeg jpeg{nullptr, 0, from.width, from.height};
+  return (new JpegTransformation(info.Env(), std::move(bytes), std::move(file), jpeg, std::move(plan), how, info[4],
+                                 offset, made))
+      ->start();
 }
 
 Napi::Value jpegDecoder(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), image::jpegDecoder()); }

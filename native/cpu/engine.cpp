@@ -3,12 +3,17 @@
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
+#include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <span>
 
 #include "cpu/gemm.h"
 #include "cpu/low-precision.h"
 #include "cpu/memory.h"
 #include "cpu/operations.h"
+#include "runtime/error.h"
+#include "runtime/host-memory.h"
 #include "runtime/pool.h"
 
 namespace autoprog::cpu {
@@ -17,7 +22,7 @@ namespace {
 
 class CpuEngine : public Engine {
  public:
-  explicit CpuEngine(int threads) : threads_(threads) {}
+  explicit CpuEngine(int threads) : pool_(threads) {}
 
   const char* kind() const override { return "cpu"; }
 
@@ -36,13 +41,41 @@ class CpuEngine : public Engine {
     return operation.anyFloat ? operation.prepare(operands) : prepareRounded(operation.prepare, operands);
   }
 
-  void enterThread() override {
-    pool_ = std::make_unique<Pool>(threads_);
-    Pool::current() = pool_.get();
+  void enterThread() override { pool_.enter(); }
+
+  std::byte* allocate(size_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    auto& entry = blocks_.emplace_back();  // first: this may throw
+    try {
+      entry = {allocateMemory(bytes), bytes};
+    } catch (...) {
+      blocks_.pop_back();
+      throw;
+    }
+    return entry.data();
+  }
+  void release(std::byte* block, size_t bytes) noexcept override {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(blocks_, [&](const auto& other) { return other.data() == block; });
+    releaseMemory(block, bytes);
+  }
+  std::optional<size_t> freeMemory() const override {
+    const auto available = availableMemory();
+    if (!available) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    size_t promised = *available / kShareOfOthers;
+    for (const auto& block : blocks_) promised += untouchedBytes(block.data(), block.size());
+    return *available - std::min(*available, promised);
+  }
+  void checkRoom(size_t bytes, size_t freed) const override {
+    if (bytes <= freed) return;
+    const auto free = freeMemory();
+    require(!free || bytes <= *free + freed, "MEMORY", [&] {
+      return "Could not reserve " + std::to_string(bytes >> 20) +
+             " MiB of memory: " + std::to_string((*free + freed) >> 20) + " MiB are free";
+    });
   }
 
-  std::byte* allocate(size_t bytes) override { return allocateMemory(bytes); }
-  void release(std::byte* block, size_t bytes) noexcept override { releaseMemory(block, bytes); }
   void upload(std::byte* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Kernel download(std::vector<Download> downloads) override {
@@ -52,8 +85,12 @@ class CpuEngine : public Engine {
   double measureGemm(int64_t m, int64_t n, int64_t k) override { return cpu::measureGemm(m, n, k); }
 
  private:
-  const int threads_;
-  std::unique_ptr<Pool> pool_;
+  // Of what is available a sixteenth is left to pictures under way, results on their way and JavaScript.
+  static constexpr size_t kShareOfOthers = 16;
+
+  Pool pool_;
+  mutable std::mutex mutex_;
+  std::vector<std::span<std::byte>> blocks_;  // all that were reserved
 };
 
 }  // namespace

@@ -1,12 +1,15 @@
 #include "cpu/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "runtime/error.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
+#include <unistd.h>
 #define AUTOPROG_MMAP 1
 #endif
 
@@ -28,10 +31,32 @@ void* reserve(size_t bytes) {
 
 void give(void* block, size_t bytes) { munmap(block, bytes); }
 
+#ifdef __linux__
+constexpr size_t kPagesAtOnce = size_t{1} << 20;
+
+size_t untouched(const std::byte* block, size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t pages = (bytes + page - 1) / page;
+  std::vector<unsigned char> resident(std::min(pages, kPagesAtOnce));
+  size_t missing = 0;
+  for (size_t first = 0; first < pages; first += resident.size()) {
+    const size_t count = std::min(resident.size(), pages - first);
+    // The call takes no const, but only asks.
+    void* begin = const_cast<std::byte*>(block) + first * page;  // NOLINT
+    if (mincore(begin, count * page, resident.data()) != 0) continue;
+    for (size_t i = 0; i < count; i++) missing += resident[i] & 1 ? 0 : page;
+  }
+  return std::min(missing, bytes);
+}
+#else
+size_t untouched(const std::byte*, size_t) { return 0; }
+#endif
+
 #else
 
 void* reserve(size_t bytes) { return std::calloc(1, bytes); }
 void give(void* block, size_t) { std::free(block); }
+size_t untouched(const std::byte*, size_t) { return 0; }
 
 #endif
 
@@ -44,5 +69,7 @@ std::byte* allocateMemory(size_t bytes) {
 }
 
 void releaseMemory(std::byte* block, size_t bytes) noexcept { give(block, bytes); }
+
+size_t untouchedBytes(const std::byte* block, size_t bytes) { return untouched(block, bytes); }
 
 }  // namespace autoprog::cpu

@@ -156,10 +156,10 @@ class Cuda : public CudaEngine {
     check(status, "cudaMalloc");
     return static_cast<std::byte*>(memory);
   }
-  size_t freeMemory() const override {
+  std::optional<size_t> freeMemory() const override {
     size_t free = 0, total = 0;
     cudaSetDevice(index_);
-    return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+    return cudaMemGetInfo(&free, &total) == cudaSuccess ? std::optional(free) : std::nullopt;
   }
   void release(std::byte* block, size_t) noexcept override {
     cudaSetDevice(index_);

@@ -17,6 +17,7 @@ class Arena {
 
   // Replaces the block by one of `bytes`, of undefined contents. Throws MEMORY; the size is then what it was before.
   void allocate(size_t bytes) {
+    engine_.checkRoom(bytes, bytes_);
     const size_t before = bytes_;
     release();  // first: there may not be room for both
     try {

@@ -1,5 +1,7 @@
 #include "runtime/device.h"
 
+#include <system_error>
+
 namespace autoprog {
 
 namespace {
@@ -8,6 +10,14 @@ namespace {
 constexpr size_t kAhead = 2;
 
 }  // namespace
+
+ComputeThread::ComputeThread(std::shared_ptr<Engine> engine) {
+  try {
+    thread_ = std::thread([this, engine = std::move(engine)] { work(*engine); });
+  } catch (const std::system_error& error) {
+    throw Error("DEVICE", "The device's thread could not be started: " + error.code().message());
+  }
+}
 
 void ComputeThread::submit(Task task) {
   {
@@ -50,7 +60,11 @@ ComputeThread::Task ComputeThread::take(bool wait) {
 }
 
 void ComputeThread::work(Engine& engine) {
-  engine.enterThread();
+  try {
+    engine.enterThread();
+  } catch (const Error& error) {
+    fail(error);
+  }
   std::deque<Kernel> rests;
   for (;;) {
     if (Task task = take(rests.empty())) {

@@ -20,7 +20,8 @@ class ComputeThread {
   // What is left to do once the device has finished a task: `Kernel()` where nothing is.
   using Task = std::function<Kernel()>;
 
-  explicit ComputeThread(std::shared_ptr<Engine> engine) : thread_([this, engine] { work(*engine); }) {}
+  // Throws DEVICE where the system does not start a thread.
+  explicit ComputeThread(std::shared_ptr<Engine> engine);
   ~ComputeThread() { abandon(); }
   ComputeThread(const ComputeThread&) = delete;
   ComputeThread& operator=(const ComputeThread&) = delete;
@@ -51,7 +52,7 @@ class ComputeThread {
   std::deque<Task> tasks_;
   bool finishing_ = false, finished_ = false;
   std::optional<Error> failure_;
-  std::thread thread_;  // last, since it begins with all of the above
+  std::thread thread_;
 };
 
 // An engine and its compute thread, which goes on until it has done what it was given.

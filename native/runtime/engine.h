@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,8 +49,10 @@ class Engine {
   // A block of undefined contents. Throws MEMORY, saying how much was asked for and how much is free.
   virtual std::byte* allocate(size_t bytes) = 0;
   virtual void release(std::byte* block, size_t bytes) noexcept = 0;
-  // Bytes that could still be reserved, as far as is known; 0 where it is not.
-  virtual size_t freeMemory() const { return 0; }
+  // Bytes that could still be reserved, where that is known.
+  virtual std::optional<size_t> freeMemory() const { return std::nullopt; }
+  // Throws MEMORY where it is known that a block of `bytes` could not be had or filled, with `freed` given back before.
+  virtual void checkRoom([[maybe_unused]] size_t bytes, [[maybe_unused]] size_t freed) const {}
 
   // From the host, whose memory is free again when it returns.
   virtual void upload(std::byte* device, const void* host, size_t bytes) = 0;

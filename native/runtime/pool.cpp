@@ -1,9 +1,12 @@
 #include "runtime/pool.h"
 
 #include <algorithm>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "runtime/divide.h"
+#include "runtime/error.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -56,11 +59,28 @@ Pool*& Pool::current() {
 int Pool::threadIndex() { return index; }
 
 Pool::Pool(int threads) : threads_(threads), shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))) {
-  keepOpenMPAlone();
-  for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { help(i); });
+  helpers_.reserve(static_cast<size_t>(threads - 1));
+  try {
+    for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { help(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = 1 + helpers_.size();
+    stop();
+    throw Error("DEVICE", "Only " + std::to_string(started) + " of " + std::to_string(threads) +
+                              " threads could be started: " + error.code().message());
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { stop(); }
+
+void Pool::enter() {
+  keepOpenMPAlone();
+  current() = this;
+}
+
+void Pool::stop() {
   stopping_ = true;
   loops_.fetch_add(1);
   loops_.notify_all();

@@ -19,6 +19,7 @@ enum class Order { forwards, backwards };
 // already begun. OpenMP's barriers do wait, which on a shared machine made short loops ten times slower.
 class Pool {
  public:
+  // Throws DEVICE where the system does not start that many threads.
   explicit Pool(int threads);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -29,6 +30,9 @@ class Pool {
   void run(int64_t parts, Order order, void (*call)(const void* context, int64_t part), const void* context);
 
   int threads() const { return threads_; }
+
+  // Makes this the pool of the calling thread.
+  void enter();
 
   // The pool of the calling thread: set on a device's compute thread, null elsewhere.
   static Pool*& current();
@@ -45,6 +49,7 @@ class Pool {
     std::atomic<uint64_t> left{0};
   };
 
+  void stop();
   void help(int index);
   void takeAll();
   bool takeFrom(Share& share, bool own);

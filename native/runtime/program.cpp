@@ -55,8 +55,18 @@ Program::Program(std::shared_ptr<Workspace> workspace, const ProgramDescription&
   require(!workspace_->arenas.empty(), "SHAPE", "The session has no arenas");
   require(description.activationBytes <= (size_t{1} << 46), "MEMORY", "The program asks for too much memory");
   Arena& activations = *workspace_->arenas[0];
-  if (activations.bytes() < description.activationBytes) activations.allocate(description.activationBytes);
+  const size_t before = activations.bytes();
+  if (before < description.activationBytes) activations.allocate(description.activationBytes);
+  try {
+    build(description);
+  } catch (...) {
+    // What does not fit must not keep the room from a smaller one.
+    if (activations.bytes() > before) activations.allocate(before);
+    throw;
+  }
+}
 
+void Program::build(const ProgramDescription& description) {
   std::vector<View> views;
   for (const auto& tensor : description.tensors) views.push_back(resolve(*workspace_, tensor));
   const auto view = [&](size_t index) -> const View& {

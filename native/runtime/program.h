@@ -81,6 +81,7 @@ class Program {
   std::function<std::vector<Buffer>()> start(const std::vector<Buffer>& inputs);
 
  private:
+  void build(const ProgramDescription& description);
   struct Step {
     std::string op;
     Kernel kernel;

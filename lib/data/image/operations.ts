@@ -105,7 +105,7 @@ function encode(sources: readonly ImageSource[], plans: readonly (readonly Image
 
 /**
  * Carries out a plan for each source and writes the results, all of size.height x size.width, side by side to `target`
- * from byte `offset` on; gives the seconds of work. Sources and target must not be changed or transferred meanwhile.
+ * from byte `offset` on, once all are made; gives the seconds of work. The sources have been read when the call returns.
  * Throws SHAPE where a plan does not fit its source or its end.
  */
 export function transformImages(

@@ -76,7 +76,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   const { device } = options
   const { seed, averages } = settings
   let model = options.model
-  let store = await openStore(device, layoutOf(model), settings)
+  let store = await openStore(device, layoutOf(model), settings, model.name)
   let programs = new Map<string, ProgramHandle>()
   let activations = 0 // bytes reserved by now
   let closed = false
@@ -190,7 +190,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     grow: (layers, growth = {}) =>
       queued(async () => {
         const grown = growParameters(await store.state(), model, layers, { seed, averages, ...growth })
-        const next = await openStore(device, layoutOf(grown.model), settings)
+        const next = await openStore(device, layoutOf(grown.model), settings, grown.model.name)
         store.close()
         programs = new Map()
         activations = 0

@@ -6,6 +6,8 @@ import type { Layout } from '../models/parameters.js'
 import type { Device, SessionHandle, TypedArray } from '../native.js'
 import { addon, native } from '../native.js'
 import type { SessionState } from './grow.js'
+import type { Needs } from './memory.js'
+import { checkMemory } from './memory.js'
 import type { SessionSettings } from './options.js'
 
 export interface ParameterStore {
@@ -16,19 +18,22 @@ export interface ParameterStore {
   /** Sets the weights and all their averages; the optimizer and the loss scale begin anew. Throws SHAPE for a wrong length. */
   reset(weights: ReadonlyMap<string, Float32Array>): Promise<void>
   state(): Promise<SessionState>
-  /** Throws CHECKPOINT, before anything changes, where the state lacks something. */
+  /** Throws CHECKPOINT, before anything changes, where the state lacks something or holds it in another length. */
   restore(state: SessionState): Promise<void>
   close(): void
 }
 
-/** Reserves the memory of a store; it holds nothing before `reset` or `restore`. */
+/** Reserves the memory of a store; it holds nothing before `reset` or `restore`. Throws MEMORY, before that, where it cannot fit. */
 export async function openStore(
   device: Device,
   layout: Layout,
   { averages, precision, initialScale }: SessionSettings,
+  name: string,
 ): Promise<ParameterStore> {
   const names = [...layout.entries.keys()]
-  const handle = await native(() => addon().createSession(device.handle, arenaSizes(layout, averages, precision)))
+  const sizes = arenaSizes(layout, averages, precision)
+  checkRoom(device, layout, sizes, name)
+  const handle = await native(() => addon().createSession(device.handle, Object.values(sizes)))
   const write = (arena: Arena, values: TypedArray) =>
     native(() => addon().writeArena(handle, arenaIndex(arena), 0, values))
   const readRaw = (arena: Arena, type: 'f32' | 'i32', count: number) =>
@@ -54,6 +59,8 @@ export async function openStore(
       await write('scaling', Float32Array.of(initialScale, 0, 0, 0))
     },
     state: async () => {
+      const needs = { [`${copies.length} copies of the parameters`]: copies.length * 4 * layout.size }
+      checkMemory(`The state of ${name}`, needs, addon().availableMemory(), lessMemory)
       const state: SessionState = new Map()
       for (const arena of copies)
         for (const [name, values] of await read(arena))
@@ -72,6 +79,7 @@ export async function openStore(
           'CHECKPOINT',
           `The state lacks ${missing.length} of ${wanted.length} tensors, such as ${missing[0]}`,
         )
+      checkState(state, layout, copies)
       for (const arena of copies) {
         const values = names.map((name) => [name, state.get(`${arena}/${name}`)!.values as Float32Array] as const)
         await write(arena, pack(layout, new Map(values)))
@@ -85,14 +93,44 @@ export async function openStore(
   }
 }
 
+/** Throws CHECKPOINT unless every value of the state is of its type and length. */
+function checkState(state: SessionState, { entries }: Layout, copies: readonly ParameterArena[]): void {
+  const check = (name: string, type: typeof Float32Array | typeof Int32Array, length: number) => {
+    const values: unknown = state.get(name)?.values
+    if (!(values instanceof type) || values.length !== length)
+      throw new AutoprogError('CHECKPOINT', expected(`a ${type.name} of length ${length}`, name, values))
+  }
+  for (const [name, { count }] of entries) {
+    for (const arena of copies) check(`${arena}/${name}`, Float32Array, count)
+    check(`steps/${name}`, Int32Array, 1)
+  }
+  check('scaling', Float32Array, 4)
+}
+
+const lessMemory =
+  'Use a smaller model or fewer moving averages, or a machine or container with more memory; close what else uses it.'
+
+/** Values and copies of them on the way from JavaScript to the arenas. */
+const copiesOnTheWay = 3
+
+/** Throws MEMORY where a device's or the host's memory cannot hold what it is about to. */
+function checkRoom(device: Device, layout: Layout, sizes: Needs, name: string): void {
+  const arenas = Object.fromEntries(Object.entries(sizes).filter(([, bytes]) => bytes > 0))
+  const onTheWay = { 'first values on their way': copiesOnTheWay * 4 * layout.size }
+  const subject = `A session of ${name}`
+  const isHost = device.kind === 'cpu'
+  checkMemory(subject, isHost ? { ...arenas, ...onTheWay } : arenas, addon().freeMemory(device.handle), lessMemory)
+  if (!isHost) checkMemory(subject, onTheWay, addon().availableMemory(), lessMemory)
+}
+
 /** Bytes of every arena, in the order of their indices. */
-function arenaSizes(layout: Layout, averages: readonly number[], precision: SessionSettings['precision']): number[] {
+function arenaSizes(layout: Layout, averages: readonly number[], precision: SessionSettings['precision']): Needs {
   const parameters = 4 * layout.size
-  const low = precision === 'fp32' ? 0 : 2 * layout.size
-  return [
-    ...[0, parameters, parameters, parameters, parameters, 4 * layout.entries.size, low, 16],
-    ...averages.map(() => parameters),
-  ]
+  return {
+    ...{ activations: 0, weights: parameters, gradients: parameters, moment1: parameters, moment2: parameters },
+    ...{ steps: 4 * layout.entries.size, low: precision === 'fp32' ? 0 : 2 * layout.size, scaling: 16 },
+    ...Object.fromEntries(averages.map((_, index) => [`ema${index}`, parameters])),
+  }
 }
 
 function pack(layout: Layout, values: ReadonlyMap<string, Float32Array>): Float32Array {

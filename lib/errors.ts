@@ -45,17 +45,21 @@ const kinds = {
   string: ['a string', (value: unknown) => typeof value === 'string'],
   path: ['the path of a file', (value: unknown) => typeof value === 'string' && value !== ''],
   list: ['a list', Array.isArray],
+  numbers: [
+    'a list of numbers',
+    (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === 'number'),
+  ],
   mapping: ['an object', (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)],
   map: ['a Map', (value: unknown) => value instanceof Map],
-  array: ['a typed array', (value: unknown) => ArrayBuffer.isView(value) && !(value instanceof DataView)],
 } as const
 export type Kind = keyof typeof kinds
 
-/** Throws unless the value is of this kind: CONFIG, or SHAPE for arrays and their lists. */
+const shaped: readonly Kind[] = ['list', 'numbers']
+
+/** Throws unless the value is of this kind: SHAPE for lists, CONFIG for all else. */
 export function checkKind(kind: Kind, subject: string, value: unknown): void {
   const [what, is] = kinds[kind]
-  if (!is(value))
-    throw new AutoprogError(kind === 'array' || kind === 'list' ? 'SHAPE' : 'CONFIG', expected(what, subject, value))
+  if (!is(value)) throw new AutoprogError(shaped.includes(kind) ? 'SHAPE' : 'CONFIG', expected(what, subject, value))
 }
 
 /**

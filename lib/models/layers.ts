@@ -37,15 +37,25 @@ export function forData<C extends ImageConfiguration>(
   return { ...configuration, ...data, ...(same ? {} : { mean: undefined, deviation: undefined }) }
 }
 
-/** Throws CONFIG unless all numbers are positive integers, and all lists are not empty and hold nothing else. */
+/** Far beyond every network that there is: what is larger would take all memory for its list of parameters alone. */
+const largest = 2 ** 20
+const mostBlocks = 2 ** 12
+
+/**
+ * Throws CONFIG unless all numbers are positive integers, and all lists are not empty and hold nothing else; `depth` and
+ * `layers`, which are numbers of blocks, may be up to 4,096, all others up to 2^20.
+ */
 export function checkIntegers(kind: string, numbers: Readonly<Record<string, number | readonly number[]>>): void {
-  const isPositive = (value: unknown) => Number.isInteger(value) && (value as number) >= 1
   for (const [key, value] of Object.entries(numbers)) {
     const subject = `${key} of the ${kind}`
-    if (Array.isArray(value) ? value.length === 0 || !value.every(isPositive) : !isPositive(value))
+    const most = key === 'depth' || key === 'layers' ? mostBlocks : largest
+    const isProper = (item: unknown) => Number.isInteger(item) && (item as number) >= 1 && (item as number) <= most
+    const tooLarge = (Array.isArray(value) ? value : [value]).some((item) => Number.isInteger(item) && item > most)
+    const up = tooLarge ? ` up to ${most}` : ''
+    if (Array.isArray(value) ? value.length === 0 || value.length > most || !value.every(isProper) : !isProper(value))
       throw new AutoprogError(
         'CONFIG',
-        expected(Array.isArray(value) ? 'a list of positive integers' : 'a positive integer', subject, value),
+        expected(`${Array.isArray(value) ? 'a list of positive integers' : 'a positive integer'}${up}`, subject, value),
       )
   }
 }
@@ -59,7 +69,8 @@ export function checkImages(kind: string, configuration: ImageConfiguration): vo
     const values = configuration[key]
     if (
       values !== undefined &&
-      (values.length !== channels ||
+      (!Array.isArray(values) ||
+        values.length !== channels ||
         values.some((value) => !Number.isFinite(value) || (key === 'deviation' && value <= 0)))
     )
       throw new AutoprogError(
@@ -71,7 +82,12 @@ export function checkImages(kind: string, configuration: ImageConfiguration): vo
 
 /** Throws CONFIG unless the hidden width of an MLP is whole. */
 export function checkMlpRatio(kind: string, ratio: number, widths: readonly number[]): void {
-  if (!(ratio > 0) || widths.some((width) => !Number.isInteger(width * ratio)))
+  if (
+    typeof ratio !== 'number' ||
+    !(ratio > 0) ||
+    ratio > 64 ||
+    widths.some((width) => !Number.isInteger(width * ratio))
+  )
     throw new AutoprogError('CONFIG', expected('a ratio that gives a whole width', `mlpRatio of the ${kind}`, ratio))
 }
 

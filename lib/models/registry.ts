@@ -1,4 +1,4 @@
-import { AutoprogError, describe, nearest } from '../errors.js'
+import { AutoprogError, checkKind, checkOptions, describe, expected, nearest } from '../errors.js'
 import type { Model } from './model.js'
 import type { ResnetConfiguration } from './resnet.js'
 import { createResnet } from './resnet.js'
@@ -111,6 +111,11 @@ interface ForData {
 export function createModel<K extends Kind>(kind: K, configuration: Configurations[K]): Model
 export function createModel(description: ModelDescription, data?: ForData): Model
 export function createModel(description: ModelDescription, given?: ForData | Configurations[Kind]): Model {
+  return guarded(create(description, given))
+}
+
+function create(description: ModelDescription, given: ForData | Configurations[Kind] | undefined): Model {
+  if (given !== undefined) checkKind('mapping', 'the numbers of a model', given)
   if (typeof description === 'object' && description !== null) {
     const { kind, ...numbers } = description
     if (!isKind(kind)) throw unknownModel(kind)
@@ -119,10 +124,38 @@ export function createModel(description: ModelDescription, given?: ForData | Con
     return channels === undefined || channels === model.channels ? model : model.withData({ channels })
   }
   if (isKind(description) && given !== undefined) return make(description, given as Configurations[Kind])
-  const create = Object.hasOwn(registry, description) ? registry[description] : undefined
-  if (create === undefined) throw unknownModel(description)
-  const model = create()
+  const known =
+    typeof description === 'string' && Object.hasOwn(registry, description) ? registry[description] : undefined
+  if (known === undefined) throw unknownModel(description)
+  const model = known()
   return given === undefined ? model : model.withData(given as ForData)
+}
+
+/** The same model, which checks what its callers give it. */
+function guarded(model: Model): Model {
+  return {
+    ...model,
+    blockPrefix: (index) => {
+      if (Number.isInteger(index) && index >= 0 && index < model.depth) return model.blockPrefix(index)
+      throw new AutoprogError('CONFIG', expected(`a block from 0 to ${model.depth - 1}`, 'index', index))
+    },
+    withBlocks: (blocks) => {
+      checkKind('list', 'blocks', blocks)
+      return guarded(model.withBlocks(blocks))
+    },
+    withData: (data) => {
+      checkKind('mapping', 'the data of a model', data)
+      return guarded(model.withData(data))
+    },
+    flops: (options = {}) => {
+      checkOptions('the options of flops', options, { blocks: 'list', resolution: 'number' })
+      return model.flops(options)
+    },
+    parameterCount: (blocks) => {
+      if (blocks !== undefined) checkKind('list', 'blocks', blocks)
+      return model.parameterCount(blocks)
+    },
+  }
 }
 
 const isKind = (name: unknown): name is Kind => typeof name === 'string' && Object.hasOwn(kinds, name)
@@ -133,7 +166,7 @@ function make(kind: Kind, configuration: Configurations[Kind]): Model {
 }
 
 function unknownModel(name: unknown): AutoprogError {
-  const close = nearest(String(name), [...modelNames(), ...modelKinds])
+  const close = typeof name === 'string' ? nearest(name, [...modelNames(), ...modelKinds]) : undefined
   return new AutoprogError('CONFIG', `There is no model ${describe(name)}`, {
     hint: `${close ? `Did you mean ${close}? ` : ''}Known: ${modelNames().join(', ')}, or kind: ${modelKinds.join(', ')} with its numbers.`,
   })

@@ -1,4 +1,5 @@
-import { AutoprogError, expected } from '../errors.js'
+import type { Kind } from '../errors.js'
+import { AutoprogError, checkOptions, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import type { Values } from '../native.js'
 import { addressOf, drawsOnDevice } from './draws.js'
@@ -68,6 +69,17 @@ export interface StepOptions extends Common, Required<TargetOptions> {
 
 export type BatchOptions = ForwardOptions & Partial<GradientOptions & StepOptions>
 
+/** Of those that are not checked whole by what reads them. */
+const fields: Readonly<Partial<Record<keyof BatchOptions, Kind>>> = {
+  ...{ resolution: 'number', microBatch: 'number', step: 'number', learningRate: 'number', stochasticDepth: 'number' },
+  ...{ keepProbability: 'numbers', imageGradient: 'boolean', positions: 'boolean' },
+}
+
+/** Throws CONFIG or SHAPE unless the options of a call are each of its kind. */
+export function checkBatch(options: BatchOptions): void {
+  checkOptions('the options of a call', options, fields)
+}
+
 /** Checks a call's arguments and turns them into a program request and the values of its inputs. */
 export function prepare(
   kind: ProgramRequest['kind'],
@@ -135,14 +147,14 @@ function checkMode(mode: Mode = 'evaluate'): Mode {
   throw new AutoprogError('CONFIG', expected(`one of ${modes.join(', ')}`, 'mode', mode))
 }
 
-/** The arena of a copy of the parameters. Throws CONFIG for an average that the session does not keep. */
-export function checkWeights(weights: WeightsName = 'model', averages: readonly number[]): 'weights' | `ema${number}` {
+/** The arena of a copy of the parameters. Throws CONFIG for an average that is not among these, where they are known. */
+export function checkWeights(weights: WeightsName = 'model', averages?: readonly number[]): 'weights' | `ema${number}` {
   if (weights === 'model') return 'weights'
-  const index = /^ema(\d+)$/.exec(weights)?.[1]
-  if (index === undefined || Number(index) >= averages.length)
+  const index = typeof weights === 'string' ? /^ema(\d{1,3})$/.exec(weights)?.[1] : undefined
+  if (index === undefined || Number(index) >= (averages?.length ?? Infinity))
     throw new AutoprogError(
       'CONFIG',
-      expected(`model or one of ${averages.length} averages (ema0, …)`, 'weights', weights),
+      expected(`model or one of ${averages?.length ?? 'the'} averages (ema0, …)`, 'weights', weights),
     )
   return `ema${Number(index)}`
 }

@@ -1,4 +1,4 @@
-import { AutoprogError, expected } from '../errors.js'
+import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { initialValues } from '../models/parameters.js'
 import type { TypedArray } from '../native.js'
@@ -38,6 +38,9 @@ export function growParameters(
   layers: readonly LayerSource[],
   options: GrowOptions & { seed: number; averages: readonly number[] },
 ): { model: Model; state: SessionState } {
+  checkKind('list', 'layers', layers)
+  for (const layer of layers) checkOptions('a layer', layer, { added: 'boolean' })
+  checkOptions('the options of a growth', options, { blocks: 'numbers', occasion: 'number' })
   const wrong = layers.find(
     ({ source }) => source !== null && !(Number.isInteger(source) && source >= 0 && source < model.depth),
   )
@@ -47,6 +50,12 @@ export function growParameters(
       expected(`sources among blocks 0 to ${model.depth - 1}`, 'layers', wrong?.source ?? layers),
     )
   const { fromAverage = 'none', moments = 'grow', averages, seed, occasion = 1 } = options
+  if (!['none', 'all', 'added'].includes(fromAverage))
+    throw new AutoprogError('CONFIG', expected('none, all or added', 'fromAverage', fromAverage))
+  if (!['grow', 'restart'].includes(moments))
+    throw new AutoprogError('CONFIG', expected('grow or restart', 'moments', moments))
+  if (!Number.isSafeInteger(occasion) || occasion < 0)
+    throw new AutoprogError('CONFIG', expected('a non-negative integer', 'occasion', occasion))
   if (fromAverage !== 'none' && averages.length === 0)
     throw new AutoprogError('CONFIG', 'MoGrow takes weights from a moving average, but the session keeps none', {
       hint: 'Give optimizer.averages, such as [0.9996].',

@@ -1,5 +1,5 @@
 /** How a session is set up: its options, their defaults, and what they may be. */
-import { AutoprogError, expected } from '../errors.js'
+import { AutoprogError, checkOptions, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import type { Device } from '../native.js'
 import type { Settings } from './batch.js'
@@ -55,7 +55,35 @@ export interface SessionSettings extends Settings {
 }
 
 /** Fills in what is not given. Throws CONFIG for what no session can have. */
-export function resolveOptions({
+export function resolveOptions(options: SessionOptions): SessionSettings {
+  checkSessionOptions(options)
+  return settingsOf(options)
+}
+
+function checkSessionOptions(options: SessionOptions): void {
+  checkOptions('the options of a session', options, {
+    ...{ device: 'mapping', model: 'mapping', precision: 'string', lossScale: 'mapping', seed: 'number' },
+    ...{ optimizer: 'mapping', labelSmoothing: 'number', classWeight: 'number', denseWeight: 'number' },
+  })
+  const { device, model, optimizer = {}, lossScale = {} } = options
+  if (typeof device?.handle !== 'object' || device.handle === null)
+    throw new AutoprogError('CONFIG', expected('a device of openDevice', 'device', device))
+  if (!Array.isArray(model?.parameters) || typeof model.build !== 'function')
+    throw new AutoprogError('CONFIG', expected('a model of createModel', 'model', model))
+  checkOptions(
+    'optimizer',
+    optimizer,
+    { betas: 'numbers', epsilon: 'number', weightDecay: 'number', clip: 'number', averages: 'numbers' },
+    ['clip'],
+  )
+  if (optimizer.betas !== undefined && optimizer.betas.length !== 2)
+    throw new AutoprogError('CONFIG', expected('two numbers', 'betas', optimizer.betas))
+  checkOptions('lossScale', lossScale, {
+    ...{ initial: 'number', interval: 'number', growth: 'number', backoff: 'number' },
+  })
+}
+
+function settingsOf({
   device,
   precision = 'fp32',
   seed = 0,

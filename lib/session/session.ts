@@ -1,12 +1,12 @@
-import { AutoprogError } from '../errors.js'
+import { AutoprogError, checkKind } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { initialValues, layoutOf } from '../models/parameters.js'
 import { readTensors, writeTensors } from '../models/tensor-file.js'
 import { matchWeights } from '../models/weights.js'
 import type { Device, ProgramHandle, TypedArray, Values } from '../native.js'
-import { addon, native } from '../native.js'
+import { addon, fromNative, native } from '../native.js'
 import type { BatchOptions, ForwardOptions, GradientOptions, StepOptions, WeightsName } from './batch.js'
-import { checkWeights, prepare } from './batch.js'
+import { checkBatch, checkWeights, prepare } from './batch.js'
 import type { GrowOptions, LayerSource, SessionState } from './grow.js'
 import { growParameters } from './grow.js'
 import { microBatches } from './micro-batches.js'
@@ -56,8 +56,11 @@ export interface Session {
   step(options: StepOptions): Promise<StepResult>
   /** Values of all parameters by timm's names. */
   parameters(weights?: WeightsName): Promise<Map<string, Float32Array>>
-  /** Reads weights from a safetensors file, into the model and all its averages. Nothing changes when anything mismatches. */
-  load(path: string): Promise<void>
+  /**
+   * Reads weights from a safetensors file, into the model and all its averages; from a run's checkpoint the trained ones, or the
+   * average that is named (`ema0`, …). Nothing changes when anything mismatches.
+   */
+  load(path: string, weights?: WeightsName): Promise<void>
   save(path: string, weights?: WeightsName): Promise<void>
   /** Replaces the blocks: new block i starts from the source that `layers[i]` names. */
   grow(layers: readonly LayerSource[], options?: GrowOptions): Promise<void>
@@ -85,7 +88,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   const queued = <T>(work: () => Promise<T>): Promise<T> =>
     queue.run(async () => {
       if (closed) throw new AutoprogError('DEVICE', 'The session is closed')
-      return work()
+      return work().catch((error: unknown) => {
+        throw fromNative(error)
+      })
     })
 
   const make = async (request: ProgramRequest, key: string): Promise<ProgramHandle> => {
@@ -133,7 +138,8 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     return native(() => addon().runProgram(known, values))
   }
   /** A call with a batch, which the caller may change as soon as the call has returned. */
-  const withBatch = <B extends BatchOptions, T>(batch: B, work: (batch: B) => Promise<T>): Promise<T> => {
+  const withBatch = async <B extends BatchOptions, T>(batch: B, work: (batch: B) => Promise<T>): Promise<T> => {
+    checkBatch(batch)
     const given = queue.idle ? batch : copyOf(batch)
     return queued(() => work(given))
   }
@@ -177,9 +183,15 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         }
       }),
     parameters: (weights) => queued(() => read(weights)),
-    load: (path) => queued(async () => store.reset(matchWeights(path, await readTensors(path), model))),
+    load: (path, weights) =>
+      queued(async () => {
+        checkKind('path', 'the weights to load', path)
+        const arena = checkWeights(weights)
+        await store.reset(matchWeights(path, await readTensors(path), model, arena))
+      }),
     save: (path, weights) =>
       queued(async () => {
+        checkKind('path', 'the weights to save', path)
         const values = await read(weights)
         const shapes = new Map(model.parameters.map(({ name, shape }) => [name, shape]))
         await writeTensors(
@@ -189,7 +201,8 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       }),
     grow: (layers, growth = {}) =>
       queued(async () => {
-        const grown = growParameters(await store.state(), model, layers, { seed, averages, ...growth })
+        checkKind('mapping', 'the options of a growth', growth)
+        const grown = growParameters(await store.state(), model, layers, { ...growth, seed, averages })
         const next = await openStore(device, layoutOf(grown.model), settings, grown.model.name)
         store.close()
         programs = new Map()
@@ -206,7 +219,11 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         return total
       }),
     state: () => queued(() => store.state()),
-    restore: (stored) => queued(() => store.restore(stored)),
+    restore: (stored) =>
+      queued(async () => {
+        checkKind('map', 'the state', stored)
+        await store.restore(stored)
+      }),
     close: () =>
       queue.run(async () => {
         if (closed) return

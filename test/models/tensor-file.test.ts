@@ -2,7 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { AutoprogError } from '../../lib/errors.js'
 import { readTensors, writeTensors } from '../../lib/models/tensor-file.js'
+import { draw, Purpose } from '../../lib/random.js'
 import { test } from '../serial.js'
 
 let folder: string
@@ -137,4 +139,79 @@ test('safetensors: an error while writing leaves the old file', async (t) => {
   await mkdir(join(folder, 'taken.safetensors'))
   await t.throwsAsync(writeTensors(join(folder, 'taken.safetensors'), new Map()), { message: /Cannot write/ })
   t.true(!(await readdir(folder)).some((name) => name.endsWith('.tmp')))
+})
+
+test('headers damaged in some hundred ways are read or refused with CHECKPOINT', async (t) => {
+  const path = join(folder, 'hostile.safetensors')
+  const values: unknown[] = [
+    ...[
+      null,
+      true,
+      -1,
+      0.5,
+      1,
+      2 ** 31,
+      2 ** 53,
+      1e308,
+      '',
+      'F32',
+      'I64',
+      'x',
+      '__proto__',
+      [],
+      [0],
+      [4, 0],
+      [0, 2 ** 53],
+    ],
+    ...[[2 ** 40, 2 ** 40], [[]], ['0', '4'], [null, null], {}, { dtype: 'F32' }, Array(3000).fill(1)],
+  ]
+  const header = () => ({
+    __metadata__: { note: 'x' },
+    a: { dtype: 'F32', shape: [2, 2], data_offsets: [0, 16] },
+    b: { dtype: 'U8', shape: [4], data_offsets: [16, 20] },
+  })
+  const write = (text: string | Uint8Array, length = Buffer.byteLength(text)) => {
+    const start = Buffer.alloc(8)
+    start.writeBigUInt64LE(BigInt(length))
+    return writeFile(path, Buffer.concat([start, Buffer.from(text as string), Buffer.alloc(20)]))
+  }
+  let [read, refused] = [0, 0]
+  const attempt = async (what: string) => {
+    try {
+      await readTensors(path)
+      read++
+    } catch (error) {
+      refused++
+      if (!(error instanceof AutoprogError && error.code === 'CHECKPOINT')) t.fail(`${what}: ${error}`)
+    }
+  }
+  const paths = [[], ['__metadata__'], ['__metadata__', 'note'], ['a'], ['b']]
+  for (const name of ['a', 'b'])
+    for (const key of ['dtype', 'shape', 'data_offsets']) paths.push([name, key], [name, key, '0'], [name, key, '1'])
+  for (const place of paths)
+    for (const value of values) {
+      const root: Record<string, unknown> = { root: header() }
+      const parent = ['root', ...place].slice(0, -1).reduce((at, key) => at[key] as typeof root, root)
+      if (typeof parent === 'object') parent[['root', ...place].at(-1)!] = value
+      const text = JSON.stringify(root.root)
+      await write(text)
+      await attempt(text)
+    }
+  const text = JSON.stringify(header())
+  for (let trial = 0; trial < 300; trial++) {
+    const [at, flip] = draw(3, Purpose.order, 0, trial)
+    const bytes = Buffer.from(text)
+    bytes[at! % bytes.length]! ^= 1 + (flip! % 255)
+    await write(bytes)
+    await attempt(`byte ${at! % bytes.length} of trial ${trial}`)
+  }
+  for (const length of [0, 1, text.length - 1, text.length + 1, text.length + 20, text.length + 21, 2 ** 40, 2 ** 53]) {
+    await write(text, length)
+    await attempt(`length ${length}`)
+  }
+  for (const whole of ['', '{', '[]', 'null', '['.repeat(100_000), `{"a":${'{"a":'.repeat(20_000)}`]) {
+    await write(whole)
+    await attempt(whole.slice(0, 20))
+  }
+  t.true(read > 20 && refused > 500, `${read} read, ${refused} refused`)
 })

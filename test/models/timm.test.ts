@@ -61,11 +61,12 @@ test('a volo is evaluated on images larger than those it was trained on', async 
   await session.close()
 })
 
-test('weights of a network of another width: every mismatch is listed once, and nothing changes', async (t) => {
+test('weights of a network of another width: the first mismatches are listed, and nothing changes', async (t) => {
   const session = await createSession({ device, model: createModel('volo_d1_224', { classes: 5 }) })
   const { message } = (await t.throwsAsync(session.load(pathOf('volo'))))!
   const names = [...message.matchAll(/(\S+) (?:has shape|is missing|is not)/g)].map(([, each]) => each)
+  t.is(names.length, 8)
   t.is(new Set(names).size, names.length)
-  t.regex(message, /network\.0\.1\.attn\.v\.weight is missing/)
+  t.regex(message, /cls_token has shape \[1, 1, 24\] instead of \[1, 1, 384\][^]*\n {2}and \d{3} more$/)
   await session.close()
 })

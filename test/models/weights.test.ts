@@ -1,8 +1,9 @@
 import { createModel } from '../../lib/models/registry.js'
 import { matchWeights } from '../../lib/models/weights.js'
+import { checkError } from '../error.js'
 import { test } from '../serial.js'
 
-test('weights that do not fit are listed whole in one error', (t) => {
+test('weights that do not fit are listed in one error', (t) => {
   const model = createModel('vit', { imageSize: 8, patchSize: 8, embedDim: 4, depth: 1, heads: 1, classes: 3 })
   const tensors = new Map(
     model.parameters.map(({ name, shape }) => [
@@ -24,4 +25,36 @@ test('weights that do not fit are listed whole in one error', (t) => {
     'extra is not a parameter of the model',
   ])
     t.true(message.includes(line), line)
+})
+
+test('the weights of a checkpoint are those of the copy asked for', (t) => {
+  const model = createModel('vit', { imageSize: 8, patchSize: 8, embedDim: 4, depth: 1, heads: 1, classes: 3 })
+  const filled = (value: number) =>
+    model.parameters.map(({ name, shape }) => [
+      name,
+      { shape, values: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value) },
+    ]) as [string, { shape: readonly number[]; values: Float32Array }][]
+  const tensors = new Map(
+    ['weights', 'moment1', 'ema0'].flatMap((arena, index) =>
+      filled(index).map(([name, tensor]) => [`${arena}/${name}`, tensor] as const),
+    ),
+  )
+  t.deepEqual([...matchWeights('w', { tensors }, model).values()][0]![0], 0)
+  const average = matchWeights('w', { tensors }, model, 'ema0')
+  t.is(average.size, model.parameters.length)
+  t.true([...average.values()].every((values) => values.every((value) => value === 2)))
+  checkError(
+    t,
+    t.throws(() => matchWeights('w', { tensors }, model, 'ema1')),
+    { code: 'CHECKPOINT', message: 'w holds no average ema1: it holds weights, ema0 alone', hint: /Leave the name/ },
+  )
+  checkError(
+    t,
+    t.throws(() => matchWeights('w', { tensors: new Map(filled(1)) }, model, 'ema0')),
+    { code: 'CHECKPOINT', message: 'w holds no average ema0: it holds one copy of the weights alone' },
+  )
+  const other = createModel('vit', { imageSize: 8, patchSize: 8, embedDim: 8, depth: 4, heads: 1, classes: 3 })
+  const { message } = t.throws(() => matchWeights('w', { tensors }, other))!
+  t.is(message.split('\n').length, 1 + 8 + 1)
+  t.regex(message, /\n {2}and \d+ more$/)
 })

@@ -57,7 +57,7 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
 
 async function listFolder(folder: string, options: LoadOptions): Promise<Dataset> {
   if (await isCifar10(folder)) return loadCifar10(folder, options)
-  const shards = await findShards(folder)
+  const shards = await findShards(folder, options)
   return shards === undefined ? listImageFolder(folder, options) : listShards(shards, options)
 }
 

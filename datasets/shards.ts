@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { imageEnding } from '../lib/data/image/decode.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { type HalfName, halfOf, heldOutHalves, namesBeside } from '../lib/data/source/halves.js'
 import { AutoprogError } from '../lib/errors.js'
 import { openTar } from './tar.js'
 import { listPairs, type PairedTree } from './webdataset.js'
@@ -17,48 +18,43 @@ export interface Shards {
   readonly test: readonly string[]
 }
 
-const testHalves = ['val', 'validation', 'test']
-
-/** Whether a file's name has the half as a word of its own: `train-000.tar`, `photos_train.tar`. */
-const isOf = (half: string) => (name: string) => new RegExp(`(^|[^a-z])${half}([^a-z]|$)`, 'i').test(name)
-
 /**
- * The archives of a folder that holds neither folders nor images beside them; undefined where it is no such folder. Of several
- * test halves the first of val, validation and test counts. Throws DATA where it has a test half alone.
+ * The archives of a folder that holds neither folders nor images beside them; undefined where it is no such folder. Of val
+ * and test val counts. Throws DATA where it has a test half alone, unless all is to be tested.
  */
-export async function findShards(folder: string): Promise<Shards | undefined> {
+export async function findShards(folder: string, { halves }: LoadOptions = {}): Promise<Shards | undefined> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
   const visible = entries.filter(({ name }) => !name.startsWith('.'))
   const archives = visible.flatMap((entry) => (entry.name.endsWith('.tar') ? entry.name : [])).sort()
   const others = visible.some((entry) => entry.isDirectory() || imageEnding.test(entry.name))
   if (archives.length === 0 || others) return undefined
-  const half = testHalves.find((name) => archives.some(isOf(name)))
-  const test = half === undefined ? [] : archives.filter(isOf(half))
-  const named = archives.filter(isOf('train'))
-  const rest = archives.filter((name) => !testHalves.some((each) => isOf(each)(name)))
+  const of = (half: HalfName | undefined) => archives.filter((name) => halfOf(name)?.half === half)
+  const half = heldOutHalves.find((each) => of(each).length > 0)
+  const test = half === undefined ? [] : of(half)
+  const [named, rest] = [of('train'), of(undefined)]
   const train = named.length > 0 ? named : rest
+  const inFolder = (names: string[]) => names.map((name) => join(folder, name))
+  if (train.length === 0 && halves === 'all') return { source: folder, folder, train: inFolder(test), test: [] }
   if (train.length === 0) {
     const hint = 'the names of training archives have the word train in them'
     throw new AutoprogError('DATA', `${folder} holds archives of ${half} but none for training`, { hint })
   }
-  const inFolder = (names: string[]) => names.map((name) => join(folder, name))
   return { source: folder, folder, train: inFolder(train), test: inFolder(test) }
 }
 
 /**
- * The archives that `train-{000..146}.tar` or `train-{a,b}.tar` stand for, and as a test half the files with `val`, `validation` or
- * `test` for `train` and anything for the braces. Undefined where there are no braces.
+ * The archives that `train-{000..146}.tar` or `train-{a,b}.tar` stand for, and as a test half the files with `val` or `test` for
+ * `train` and anything for the braces. Undefined where there are no braces.
  */
 export async function expandShards(pattern: string): Promise<Shards | undefined> {
   const names = expandBraces(basename(pattern))
   if (names.length === 0 || names[0] === basename(pattern)) return undefined
   const folder = dirname(pattern)
   const found = await readdir(folder).catch(() => [])
-  const halves = testHalves.map((half) => {
-    const name = basename(pattern).replace(/train(?!.*train)/i, half)
+  const halves = namesBeside(basename(pattern)).map((name) => {
     const parts = name.split(/\{[^{}]*\}/).map((part) => part.replace(/[^\w]/g, '\\$&'))
-    const like = new RegExp(`^${parts.join('\\w+')}$`)
-    return name === basename(pattern) ? [] : found.filter((each) => like.test(each)).sort()
+    const like = new RegExp(`^${parts.join('\\w+')}$`, 'i')
+    return found.filter((each) => like.test(each)).sort()
   })
   const inFolder = (files: readonly string[]) => files.map((file) => join(folder, file))
   const test = halves.find((files) => files.length > 0) ?? []

@@ -1,11 +1,12 @@
 /** An uncompressed tar archive laid out as an image folder, or as WebDataset does; images are read in place, nothing is unpacked. */
-import { access, type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import { imageEnding } from '../lib/data/image/decode.js'
 import { brokenImage, type Fault } from '../lib/data/image/fault.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { namesBeside } from '../lib/data/source/halves.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan } from './scan-cache.js'
@@ -16,7 +17,7 @@ const blockSize = 512
 const linkReason = 'it is a link; pack the file itself'
 
 /**
- * Lists the archive without decoding its images. The test half may be inside (`train/` and `val/`), or beside under the same name with `test` or `val` for `train`.
+ * Lists the archive without decoding its images. The test half may be inside (`train/` and `val/`), or beside under the same name with `val` or `test` for `train`.
  * Throws DATA where an archive cannot be read, is truncated, or is not laid out so.
  */
 export async function listTar(file: string, options: LoadOptions = {}): Promise<Dataset> {
@@ -36,20 +37,12 @@ export async function loadTar(file: string, options: LoadOptions = {}): Promise<
   return decodeDataset(await listTar(file, options), options)
 }
 
-/** `photos-test.tar` or `photos-val.tar` beside `photos-train.tar`, where it is there. */
+/** `photos-val.tar` or `photos-test.tar` beside `photos-train.tar`, where it is there. */
 async function testArchive(file: string): Promise<string | undefined> {
-  const name = basename(file)
-  const candidates = ['test', 'val'].map((half) => name.replace(/train(?!.*train)/i, half))
-  for (const candidate of candidates) {
-    const path = join(dirname(file), candidate)
-    const found =
-      candidate !== name &&
-      (await access(path)
-        .then(() => true)
-        .catch(() => false))
-    if (found) return path
-  }
-  return undefined
+  const candidates = namesBeside(basename(file))
+  const beside = candidates.length === 0 ? [] : await readdir(dirname(file)).catch(() => [])
+  const found = candidates.flatMap((name) => beside.filter((other) => other.toLowerCase() === name).sort())
+  return found[0] && join(dirname(file), found[0])
 }
 
 /** Where a member's bytes lie. */

@@ -144,5 +144,8 @@ test('a missing or truncated archive, or a label that is none, is named', async 
   })
   const alone = await writeShards({ 'val-0.tar': await pairs([1, 2]) })
   await t.throwsAsync(loadDataset(alone), { code: 'DATA', message: /holds archives of val but none for training/ })
+  const tested = await loadDataset(alone, { halves: 'all' })
+  t.deepEqual([tested.train.length, keysOf(t, tested.test)], [0, [1, 2]])
+  await tested.close()
   await t.throwsAsync(loadDataset(join(alone, 'val-{3..1}.tar')), { code: 'DATA', message: /no dataset and no file/ })
 })

@@ -58,7 +58,7 @@ test('both halves may be inside, or the test half beside', async (t) => {
   t.deepEqual([whole.train.length, whole.test.length], [6, 4])
   await whole.close()
 
-  for (const half of ['test', 'val']) {
+  for (const half of ['test', 'val', 'Validation']) {
     const file = await write('train-set-train.tar', await classPictures('', ['a', 'b', 'c'], 3))
     const beside = file.replace(/train\.tar$/, `${half}.tar`)
     await writeFile(beside, await archive(await classPictures(`${half}/`, ['c', 'b'], 2)))

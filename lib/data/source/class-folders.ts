@@ -1,19 +1,20 @@
 /** How a tree of files becomes a labelled dataset: a folder per class, with or without a training and a test half above them. */
 import { AutoprogError, nearest } from '../../errors.js'
-import { imageEnding } from '../image/decode.js'
 import type { Fault } from '../image/fault.js'
 import type { LoadOptions } from './dataset.js'
-
-/** A tree of files as a folder or an archive lists it. Paths are relative to `source`, their parts joined by '/'. */
-export interface Listing {
-  /** How an error names the tree. */
-  readonly source: string
-  readonly files: readonly string[]
-  /** Folders, those without files included. */
-  readonly folders: readonly string[]
-  /** What is neither a file named like an image nor a folder that can be listed, by its path. */
-  readonly faults?: readonly Fault[]
-}
+import { findHalves, halfOf, heldOutHalves } from './halves.js'
+import {
+  type Children,
+  childrenOf,
+  few,
+  type ImageListing,
+  type Listing,
+  onlyImages,
+  skipSameHalf,
+  skipWrapper,
+  sortedNames,
+  wrongTree,
+} from './listing.js'
 
 /** Some images of a listing. */
 export interface LabelledPaths {
@@ -34,40 +35,102 @@ export interface Arrangement {
   readonly faults: readonly Fault[]
 }
 
-const testHalves = ['val', 'validation', 'test']
-
 /**
- * Finds `CLASS/…`, or `train/CLASS/…` beside `val`, `validation` or `test` (the first of them that is there), under the tree's
- * root or under the one folder that holds everything. Throws DATA where that is not what the tree holds.
+ * Finds `CLASS/…`, or `train/CLASS/…` beside `val/CLASS/…` or `test/CLASS/…` under these or other usual names, under the tree's
+ * root or under the one folder that holds everything. Of val and test val is the half that is held out. With halves 'all' there
+ * may be a test half alone, or a single class. Throws DATA where that is not what the tree holds.
  */
 export function arrangeClassFolders(listing: Listing, { halves }: Pick<LoadOptions, 'halves'> = {}): Arrangement {
   const { images, notices } = onlyImages(listing)
-  const root = skipWrapper(images, ['train', ...testHalves])
+  const root = skipWrapper(images, (name) => halfOf(name)?.rest === '')
   const top = childrenOf(images, root)
-  const inTrain = childrenOf(images, `${root}train/`)
-  const beside = testHalves.some((name) => top.folders.has(name))
-  // A class may be called train; a loose image must not make one of a half.
-  const hasHalves = top.folders.has('train') && (inTrain.images === 0 || (beside && inTrain.folders.size > 0))
-  const names = [...top.folders.keys()]
-  if (names.length > 0 && names.every((name) => testHalves.includes(name))) {
-    throw wrongTree(images, listing.source, `has ${names.join(' and ')} but no train`)
+  const { train: trainName, test: testName, others } = chooseHalves(images, root, top, halves === 'all')
+  notices.push(...others)
+  if (trainName === undefined && testName === undefined) notices.push(...likeHalves(images, top))
+  const insideOf = (name: string) => skipSameHalf(images, `${root}${name}/`, name)
+  const test = testName === undefined ? undefined : labelClasses(images, insideOf(testName))
+  if (trainName === undefined && test !== undefined) {
+    const train = { paths: [], labels: new Int32Array() }
+    return { classes: test.classes, train, test, notices: [...notices, ...test.notices], faults: images.faults }
   }
-  const train = labelClasses(images, hasHalves ? `${root}train/` : root)
-  if (train.classes.length < 2 && halves !== 'all')
-    throw wrongTree(images, listing.source, `has only one class folder, ${train.classes.join()}`)
-  notices.push(...train.notices, ...alikeNames(train.classes))
+  const train = labelClasses(images, trainName === undefined ? root : insideOf(trainName))
+  const { classes } = train
+  if (classes.length < 2 && halves !== 'all')
+    throw wrongTree(images, listing.source, `has only one class folder, ${classes.join()}`)
+  notices.push(...train.notices, ...alikeNames(classes))
   const { faults } = images
-  const testName = hasHalves ? testHalves.find((name) => top.folders.has(name)) : undefined
-  if (hasHalves) {
-    const halves = ['train', ...(testName === undefined ? [] : [testName])]
-    const outside = images.files.filter((path) => !halves.some((name) => path.startsWith(`${root}${name}/`)))
-    const passed = `images of ${listing.source} lie outside of ${halves.join(' and ')} and were passed over`
-    if (outside.length > 0) notices.push(`${outside.length} ${passed}: ${few(outside)}`)
+  if (test === undefined) return { classes, train, test, notices, faults }
+  const matched = matchClasses(test, classes)
+  notices.push(`the test images are those in ${root}${testName}/`, ...matched.notices)
+  return { classes, train, test: matched, notices, faults }
+}
+
+interface ChosenHalves {
+  readonly train?: string
+  readonly test?: string
+  /** Notices of what is in neither. */
+  readonly others: readonly string[]
+}
+
+/** Which of the folders under the root are halves, and which of several for testing is taken; none where all are classes. */
+function chooseHalves(images: ImageListing, root: string, top: Children, testAlone: boolean): ChosenHalves {
+  const names = [...top.folders.keys()]
+  const inside = (name: string) => top.folders.get(name)!
+  const { source } = images
+  if (names.length > 0 && names.every((name) => ['val', 'test'].includes(halfOf(name)?.half ?? ''))) {
+    const [test] = heldOutHalves.flatMap((half) => names.filter((name) => halfOf(name)!.half === half))
+    if (testAlone) return { test: test!, others: restNotices(images, root, [test!]) }
+    throw wrongTree(images, source, `has ${names.join(' and ')} but no train`)
   }
-  if (testName === undefined) return { classes: train.classes, train, test: undefined, notices, faults }
-  const test = matchClasses(labelClasses(images, `${root}${testName}/`), train.classes)
-  notices.push(`the test images are those in ${root}${testName}/`, ...test.notices)
-  return { classes: train.classes, train, test, notices, faults }
+  const found = findHalves(names)
+  if (found === undefined) return { others: [] }
+  const { train } = found
+  // A class may be called train; a loose image must not make one of a half.
+  const beside = found.heldOut.length > 0
+  const isHalf =
+    inside(train).loose === 0
+      ? beside || names.length === 1 || /^train$/i.test(train)
+      : beside && inside(train).folders.size > 0
+  if (!isHalf) return { others: [] }
+  // What is to be predicted in a contest has no classes.
+  const unlabelled = found.heldOut.filter((name) => halfOf(name)!.half === 'test' && inside(name).folders.size === 0)
+  const [test, ...rest] = found.heldOut.filter((name) => !unlabelled.includes(name))
+  const taken = [train, ...(test === undefined ? [] : [test])]
+  const others = [
+    ...unlabelled.map(
+      (name) => `the ${inside(name).images} images in ${root}${name}/ lie in no class folders: passed over`,
+    ),
+    ...rest.map(
+      (name) => `the ${inside(name).images} images in ${root}${name}/ are left alone: they neither train nor test`,
+    ),
+    ...restNotices(images, root, [...taken, ...unlabelled, ...rest]),
+  ]
+  return { train, ...(test !== undefined && { test }), others }
+}
+
+function restNotices({ files, source }: Listing, root: string, taken: readonly string[]): string[] {
+  const outside = files.filter((path) => !taken.some((name) => path.startsWith(`${root}${name}/`)))
+  const passed = `images of ${source} lie outside of ${taken.join(' and ')} and were passed over`
+  return outside.length > 0 ? [`${outside.length} ${passed}: ${few(outside)}`] : []
+}
+
+/** Folders that all hold the same folders may be halves of the data under names that we do not know: an error where they sound like it. */
+function likeHalves(images: ImageListing, { folders, loose }: Children): string[] {
+  const [first, ...others] = [...folders]
+  if (first === undefined || others.length === 0 || loose > 0) return []
+  const shared = [...first[1].folders].filter((name) => others.every(([, inside]) => inside.folders.has(name)))
+  if (shared.length < 2 || [...folders.values()].some((inside) => inside.loose > 0)) return []
+  const names = [...folders.keys()]
+  const what = `holds the folders ${few(shared)} in each of ${few(names)}`
+  if (!names.some((name) => /train|test|val|eval|fold|split/i.test(name))) {
+    return [
+      `${images.source} ${what}, which are taken for the classes; if they are halves of the data, name them train and val`,
+    ]
+  }
+  const hint = 'name them train and val, or give the folder of one of them'
+  throw new AutoprogError('DATA', `${images.source} ${what}: these look like halves of the data, not like classes`, {
+    hint,
+  })
 }
 
 /** A test half that was listed on its own, under the class indices of the training half. Throws DATA on a class unknown there. */
@@ -76,78 +139,23 @@ export function arrangeTestHalf(
   classes: readonly string[],
 ): LabelledPaths & Pick<Arrangement, 'notices' | 'faults'> {
   const { images, notices } = onlyImages(listing)
-  const test = matchClasses(labelClasses(images, skipWrapper(images, [])), classes)
+  const test = matchClasses(labelClasses(images, skipWrapper(images)), classes)
   return { ...test, notices: [...notices, ...test.notices], faults: images.faults }
-}
-
-interface ImageListing extends Listing {
-  readonly faults: readonly Fault[]
-}
-
-/** The listing without hidden files and without files that are not images. */
-function onlyImages(listing: Listing): { images: ImageListing; notices: string[] } {
-  const isVisible = (path: string) => !/(^|\/)(\.|__MACOSX(\/|$))/.test(path)
-  const visible = listing.files.filter(isVisible)
-  const files = visible.filter((path) => imageEnding.test(path))
-  const faults = (listing.faults ?? []).filter(({ name }) => isVisible(name))
-  const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults }
-  if (files.length === 0) throw wrongTree(images, listing.source, 'holds no images')
-  const others = visible.filter((path) => !imageEnding.test(path))
-  const passed = `files of ${listing.source} that are not images were passed over`
-  const notices = others.length > 0 ? [`${others.length} ${passed}: ${few(others)}`] : []
-  if (faults.length > 0) notices.push(`${listing.source} was not listed whole: ${listFaults(faults)}`)
-  return { images, notices }
-}
-
-/** The first names of a list. */
-function few(names: readonly string[]): string {
-  return names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '')
-}
-
-function listFaults(faults: readonly Fault[]): string {
-  const listed = faults.slice(0, 20).map(({ name, reason }) => `${name}: ${reason}`)
-  return listed.join('; ') + (faults.length > listed.length ? `; and ${faults.length - listed.length} more` : '')
 }
 
 /** Warns of classes that are likely meant to be one: `Cat` and `cat`, or `cat` and `cat ` with a space behind. */
 function alikeNames(classes: readonly string[]): string[] {
   const groups = new Map<string, string[]>()
   for (const name of classes) {
-    const key = name.trim().normalize().toLowerCase()
+    const key = name.trim().toLowerCase()
     groups.set(key, [...(groups.get(key) ?? []), name])
   }
   return [...groups.values()]
     .filter((names) => names.length > 1)
-    .map(
-      (names) => `the classes ${names.map((name) => JSON.stringify(name)).join(' and ')} differ only in case or spaces`,
-    )
+    .map((names) => `the classes ${quoted(names)} differ only in case or spaces`)
 }
 
-/** What lies directly under a prefix: its folders, with the number of images anywhere inside, and the number of loose images. */
-function childrenOf(listing: Listing, prefix: string): { folders: Map<string, number>; images: number } {
-  const folders = new Map<string, number>()
-  let images = 0
-  const add = (path: string, count: number) => {
-    const name = path.slice(prefix.length).split('/', 1)[0]!
-    if (name !== '') folders.set(name, (folders.get(name) ?? 0) + count)
-  }
-  for (const path of listing.folders) if (path.startsWith(prefix)) add(path, 0)
-  for (const path of listing.files) {
-    if (!path.startsWith(prefix)) continue
-    if (path.indexOf('/', prefix.length) === -1) images += 1
-    else add(path, 1)
-  }
-  return { folders, images }
-}
-
-/** The prefix below folders that hold everything, as archives often have one: `photos/cat/1.jpg`, `photos/dog/1.jpg`. */
-function skipWrapper(listing: Listing, stops: readonly string[], prefix = ''): string {
-  const { folders, images } = childrenOf(listing, prefix)
-  const [only] = folders.keys()
-  if (only === undefined || folders.size > 1 || images > 0 || stops.includes(only)) return prefix
-  const inside = childrenOf(listing, `${prefix}${only}/`)
-  return inside.folders.size > 0 && inside.images === 0 ? skipWrapper(listing, stops, `${prefix}${only}/`) : prefix
-}
+const quoted = (names: readonly string[]) => names.map((name) => JSON.stringify(name)).join(' and ')
 
 interface Half extends LabelledPaths {
   /** How an error names the folder of class folders. */
@@ -156,22 +164,29 @@ interface Half extends LabelledPaths {
   readonly notices: readonly string[]
 }
 
-/** Takes every folder under the prefix for a class. */
+/** Takes every folder under the prefix for a class; names that differ only in being composed (NFC) or not are one. */
 function labelClasses(listing: ImageListing, prefix: string): Half {
   const where = prefix === '' ? listing.source : `${listing.source}/${prefix.slice(0, -1)}`
-  const { folders, images } = childrenOf(listing, prefix)
-  if (folders.size === 0) throw wrongTree(listing, where, `holds ${images} images but no class folders`)
-  const empty = [...folders].filter(([, count]) => count === 0).map(([name]) => name)
+  const { folders, loose } = childrenOf(listing, prefix)
+  if (folders.size === 0) throw wrongTree(listing, where, `holds ${loose} images but no class folders`)
+  const counts = new Map<string, number>()
+  for (const [name, { images }] of folders) counts.set(name.normalize(), (counts.get(name.normalize()) ?? 0) + images)
+  const empty = [...counts].filter(([, count]) => count === 0).map(([name]) => name)
   if (empty.length > 0) throw wrongTree(listing, where, `has class folders without images: ${empty.sort().join(', ')}`)
-  const classes = [...folders.keys()].sort()
-  const labelOf = new Map(classes.map((name, label) => [name, label]))
+  const classes = [...counts.keys()].sort()
+  const labels = new Map(classes.map((name, label) => [name, label]))
+  const labelOf = new Map([...folders.keys()].map((name) => [name, labels.get(name.normalize())!]))
   const inside = (path: string) => path.startsWith(prefix) && path.indexOf('/', prefix.length) !== -1
-  const paths = listing.files.filter(inside).sort()
-  const labels = Int32Array.from(paths, (path) => labelOf.get(path.slice(prefix.length).split('/', 1)[0]!)!)
-  const loose = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
+  const paths = sortedNames(listing.files.filter(inside))
+  const outside = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
   const passed = `images of ${where} lie in no class folder and were passed over`
-  const notices = loose.length > 0 ? [`${loose.length} ${passed}: ${few(loose)}`] : []
-  return { where, classes, paths, labels, root: prefix, notices }
+  const notices = loose > 0 ? [`${loose} ${passed}: ${few(outside)}`] : []
+  if (counts.size < folders.size)
+    notices.push(`folders of ${where} whose names differ only in Unicode's form are one class`)
+  return {
+    ...{ where, classes, paths, root: prefix, notices },
+    labels: Int32Array.from(paths, (path) => labelOf.get(path.slice(prefix.length).split('/', 1)[0]!)!),
+  }
 }
 
 /** Gives a test half the class indices of the training half. */
@@ -187,10 +202,4 @@ function matchClasses(test: Half, classes: readonly string[]): Half {
   const notices =
     missing.length > 0 ? [...test.notices, `${test.where} lacks the classes ${missing.join(', ')}`] : test.notices
   return { ...test, classes, labels: test.labels.map((own) => labelOf[own]!), notices }
-}
-
-function wrongTree({ faults }: ImageListing, where: string, what: string): AutoprogError {
-  const hint = 'give a folder or .tar that holds CLASS/image.jpg, or train/CLASS/image.jpg and val/CLASS/image.jpg'
-  const rest = faults.length > 0 ? `; it was not listed whole: ${listFaults(faults)}` : ''
-  return new AutoprogError('DATA', `${where} ${what}${rest}`, { hint })
 }

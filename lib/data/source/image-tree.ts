@@ -1,11 +1,12 @@
 /** Datasets made of image files in class folders, wherever those files lie. */
 import { AutoprogError, expected } from '../../errors.js'
 import type { Fault } from '../image/fault.js'
-import { arrangeClassFolders, arrangeTestHalf, type LabelledPaths, type Listing } from './class-folders.js'
+import { arrangeClassFolders, arrangeTestHalf, type LabelledPaths } from './class-folders.js'
 import type { Dataset, LoadOptions, Split } from './dataset.js'
 import { decodeAhead, encodedSplit } from './encoded.js'
 import { listingFingerprint } from './fingerprint.js'
 import { chooseHeldOut } from './hold-out.js'
+import type { Listing } from './listing.js'
 
 /** Share of each class held out where nothing else is said. */
 const defaultShare = 0.1

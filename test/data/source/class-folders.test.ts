@@ -84,13 +84,112 @@ test('what is hidden is ignored, what is no image is counted, images in no class
 })
 
 test('names that differ only in case or spaces are warned of', (t) => {
-  const files = ['Cat/1.png', 'cat/1.png', 'cat /1.png', 'dog/1.png', 'caf\u00e9/1.png', 'cafe\u0301/1.png']
-  const { classes, notices } = arrangeClassFolders(listing(files))
-  t.is(classes.length, 6)
-  t.deepEqual(notices, [
-    'the classes "Cat" and "cat" and "cat " differ only in case or spaces',
-    'the classes "cafe\u0301" and "caf\u00e9" differ only in case or spaces',
+  const { classes, notices } = arrangeClassFolders(listing(['Cat/1.png', 'cat/1.png', 'cat /1.png', 'dog/1.png']))
+  t.is(classes.length, 4)
+  t.deepEqual(notices, ['the classes "Cat" and "cat" and "cat " differ only in case or spaces'])
+})
+
+const [composed, decomposed] = ['caf\u00e9', 'cafe\u0301']
+
+test('composed and decomposed names are one class, in one half and in two, and come in one order', (t) => {
+  for (const [ours, theirs] of [
+    [composed, decomposed],
+    [decomposed, composed],
+  ] as const) {
+    const halves = arrangeClassFolders(
+      listing([`train/${ours}/1.png`, 'train/cafz/1.png', `val/${theirs}/1.png`], [`val/${theirs}`]),
+    )
+    t.deepEqual(halves.classes, ['cafz', composed])
+    t.deepEqual(pairs(halves.train), ['train/cafz/1.png 0', `train/${ours}/1.png 1`])
+    t.deepEqual(pairs(halves.test!), [`val/${theirs}/1.png 1`])
+  }
+  const merged = arrangeClassFolders(listing([`${composed}/1.png`, `${decomposed}/2.png`, 'cafz/1.png'], [composed]))
+  t.deepEqual(merged.classes, ['cafz', composed])
+  t.deepEqual(pairs(merged.train), ['cafz/1.png 0', `${composed}/1.png 1`, `${decomposed}/2.png 1`])
+  t.regex(merged.notices.join(), /differ only in Unicode's form are one class/)
+})
+
+test('halves are known under their usual names', (t) => {
+  const names: [train: string, test: string][] = [
+    ['Train', 'Test'],
+    ['Training', 'Testing'],
+    ['TRAIN', 'VAL'],
+    ['train', 'valid'],
+    ['train', 'Validation'],
+    ['train', 'dev'],
+    ['train', 'test'],
+    ['seg_train', 'seg_test'],
+    ['Brain-Training', 'brain-testing'],
+    ['train2017', 'val2017'],
+  ]
+  for (const [train, half] of names) {
+    for (const wrapper of ['', 'set/']) {
+      const paths = [`${train}/a/1.png`, `${train}/b/1.png`, `${half}/b/2.png`].map((path) => wrapper + path)
+      const found = arrangeClassFolders(listing(paths))
+      t.deepEqual([found.classes, pairs(found.test!)], [['a', 'b'], [`${paths[2]} 1`]], `${train}, ${half}`)
+      t.is(found.train.root, `${wrapper}${train}/`)
+    }
+  }
+  const doubled = arrangeClassFolders(
+    listing([
+      ...['buildings', 'sea'].flatMap((name) => [
+        `seg_train/seg_train/${name}/1.jpg`,
+        `seg_test/seg_test/${name}/2.jpg`,
+      ]),
+      'seg_pred/seg_pred/3.jpg',
+    ]),
+  )
+  t.deepEqual(doubled.classes, ['buildings', 'sea'])
+  t.deepEqual(pairs(doubled.test!), ['seg_test/seg_test/buildings/2.jpg 0', 'seg_test/seg_test/sea/2.jpg 1'])
+  t.regex(doubled.notices.join(), /1 images of photos lie outside of seg_train and seg_test/)
+})
+
+test('of val and test val is held out and the other left alone; a test half without classes is passed over', (t) => {
+  const files = ['Training', 'Testing', 'Valid'].flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])
+  const three = arrangeClassFolders(listing(files))
+  t.deepEqual(pairs(three.test!), ['Valid/a/1.png 0', 'Valid/b/1.png 1'])
+  t.deepEqual(three.notices, [
+    'the 2 images in Testing/ are left alone: they neither train nor test',
+    'the test images are those in Valid/',
   ])
+  const contest = arrangeClassFolders(listing(['train/a/1.png', 'train/b/1.png', 'test/1.png', 'test/2.png']))
+  t.deepEqual([contest.classes, contest.test], [['a', 'b'], undefined])
+  t.deepEqual(contest.notices, ['the 2 images in test/ lie in no class folders: passed over'])
+})
+
+test('folders that all hold the same folders are refused where they sound like halves, and told of otherwise', (t) => {
+  const inBoth = (...tops: string[]) => listing(tops.flatMap((top) => [`${top}/cat/1.png`, `${top}/dog/1.png`]))
+  for (const tops of [
+    ['my trainset', 'my testset'],
+    ['fold1', 'fold2', 'fold3'],
+    ['train', 'Train', 'val'],
+    ['a_train', 'a_val', 'b_train', 'b_val'],
+  ]) {
+    const error = t.throws(() => arrangeClassFolders(inBoth(...tops)))
+    checkError(t, error, {
+      code: 'DATA',
+      message: /holds the folders cat, dog in each of/,
+      hint: /name them train and val/,
+    })
+  }
+  const sexes = arrangeClassFolders(inBoth('lion', 'tiger'))
+  t.deepEqual(sexes.classes, ['lion', 'tiger'])
+  t.regex(sexes.notices.join(), /holds the folders cat, dog in each of lion, tiger, which are taken for the classes/)
+  t.deepEqual(arrangeClassFolders(listing(['toy_train/1.png', 'toy_car/1.png'])).classes, ['toy_car', 'toy_train'])
+  t.deepEqual(arrangeClassFolders(listing(['running/a/1.png', 'training/b/1.png'])).classes, ['running', 'training'])
+})
+
+test('where all is to be tested, a test half alone and a single class will do', (t) => {
+  const alone = arrangeClassFolders(listing(['test/b/1.png', 'test/a/1.png', 'val/a/2.png']), { halves: 'all' })
+  t.deepEqual([pairs(alone.train), pairs(alone.test!)], [[], ['val/a/2.png 0']])
+  t.regex(alone.notices.join(), /2 images of photos lie outside of val/)
+  const single = arrangeClassFolders(listing(['a/1.png']), { halves: 'all' })
+  t.deepEqual([single.classes, single.test], [['a'], undefined])
+})
+
+test('a tree of endless depth is an error', (t) => {
+  const deep = listing([`${'a/'.repeat(100_000)}1.png`])
+  t.throws(() => arrangeClassFolders(deep), { code: 'DATA', message: /only one class folder/ })
 })
 
 test('what could not be listed is told, unless it is hidden', (t) => {

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { imageEnding } from '../lib/data/image/decode.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { type HalfName, halfOf, heldOutHalves, namesBeside } from '../lib/data/source/halves.js'
+import { nameIn } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { openTar } from './tar.js'
 import { listPairs, type PairedTree } from './webdataset.js'
@@ -130,6 +131,7 @@ function joinTrees(trees: readonly PairedTree[]): Omit<PairedTree, 'source' | 'c
     faults: trees.flatMap(({ faults = [] }) => faults),
     folders: [...new Set(trees.flatMap((tree) => tree.folders))],
     classTexts,
+    repeated: trees.flatMap((tree) => tree.repeated.map((path) => nameIn(tree, path))),
     read: (joined) => find(joined).tree.read(find(joined).path),
     keyOf: (joined) => `${basename(find(joined).tree.source)}/${find(joined).path}`,
     sizeOf: (joined) => find(joined).tree.sizeOf(find(joined).path),

@@ -1,18 +1,22 @@
 /** An uncompressed tar archive laid out as an image folder, or as WebDataset does; images are read in place, nothing is unpacked. */
-import { type FileHandle, open, readdir } from 'node:fs/promises'
+import { type FileHandle, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import { imageEnding } from '../lib/data/image/decode.js'
 import { brokenImage, type Fault } from '../lib/data/image/fault.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { openFile } from '../lib/data/source/files.js'
 import { namesBeside } from '../lib/data/source/halves.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
-import { cachedScan } from './scan-cache.js'
+import { cachedScan, isFault, isListOf, isPairOfTexts, isText } from './scan-cache.js'
 import { isClassText, listPairs, type PairedTree } from './webdataset.js'
 
 const blockSize = 512
+
+/** Bytes of the largest image that is read. */
+const largestMember = 2 ** 30
 
 const linkReason = 'it is a link; pack the file itself'
 
@@ -54,12 +58,14 @@ interface Place {
 
 /** Finds the archive's members. Throws DATA where it cannot be read or is truncated. */
 export async function openTar(file: string, options: LoadOptions): Promise<PairedTree> {
-  const handle = await open(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
+  const handle = await openFile(file).catch((cause) => Promise.reject(cannotRead(file, cause)))
   let closing: Promise<void> | undefined
   const close = () => (closing ??= handle.close())
   try {
-    const { paths, offsets, sizes, classTexts, ...listing } = await cachedScan({
+    const { size: length } = await handle.stat()
+    const { paths, offsets, sizes, classTexts, repeated, ...listing } = await cachedScan({
       path: file,
+      isFound: isMembers(length),
       scan: () => indexMembers(file, handle, options),
       sourcesOf: () => [file],
     })
@@ -69,15 +75,46 @@ export async function openTar(file: string, options: LoadOptions): Promise<Paire
       return readMember(handle, `${file}/${path}`, places.get(path)!)
     }
     const sizeOf = (path: string) => places.get(path)!.size
-    return { source: file, files: [...places.keys()], ...listing, classTexts: new Map(classTexts), read, sizeOf, close }
+    const files = [...places.keys()]
+    return { source: file, files, ...listing, repeated, classTexts: new Map(classTexts), read, sizeOf, close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
+interface Members {
+  readonly paths: string[]
+  readonly offsets: number[]
+  /** As in `Place`. */
+  readonly sizes: number[]
+  readonly folders: string[]
+  readonly faults: Fault[]
+  readonly classTexts: [path: string, text: string][]
+  /** Paths that come more than once: the last of them counts, as where an archive is unpacked. */
+  readonly repeated: string[]
+}
+
+const isMembers =
+  (length: number) =>
+  (kept: unknown): kept is Members => {
+    if (typeof kept !== 'object' || kept === null) return false
+    const { paths, offsets, sizes, folders, faults, classTexts, repeated } = kept as Partial<
+      Record<keyof Members, unknown>
+    >
+    const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= -1
+    return (
+      [paths, folders, repeated].every((list) => isListOf(list, isText)) &&
+      [offsets, sizes].every((list) => Array.isArray(list) && list.length === (paths as string[]).length) &&
+      (offsets as unknown[]).every(isSize) &&
+      (sizes as unknown[]).every((size, i) => isSize(size) && (offsets as number[])[i]! + (size as number) <= length) &&
+      isListOf(faults, isFault) &&
+      isListOf(classTexts, isPairOfTexts)
+    )
+  }
+
 /** Reads the archive once from end to end and keeps where each file lies. */
-async function indexMembers(file: string, handle: FileHandle, { signal, onListing }: LoadOptions) {
+async function indexMembers(file: string, handle: FileHandle, { signal, onListing }: LoadOptions): Promise<Members> {
   const paths: string[] = []
   const offsets: number[] = []
   const sizes: number[] = []
@@ -90,6 +127,7 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
     const { size, type } = header
     const offset = content.offset + blockSize // the content follows its header
     const path = header.name.replace(/^(\.?\/)+/, '').replace(/\/+$/, '')
+    if (!(Number.isSafeInteger(size) && size >= 0)) return void index.destroy(new Error(`${path} claims ${size} bytes`))
     end = offset + Math.ceil(size / blockSize) * blockSize
     if (type === 'directory') folders.push(path)
     // It may stand for a folder of images.
@@ -107,7 +145,9 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
       content.on('data', (bytes) => (entry[1] = `${entry[1]}${bytes}`.slice(0, 64)))
     }
     content.on('error', () => {}) // told by the archive's stream
-    content.on('end', next).resume()
+    // Nothing is ever read of a folder, whatever size it claims.
+    if (type === 'directory') next()
+    else content.on('end', next).resume()
   })
   try {
     const bytes = handle.createReadStream({ autoClose: false, start: 0, highWaterMark: 2 ** 16 })
@@ -119,11 +159,14 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
   // Cut off between two members an archive still parses; only the empty block after the last one tells.
   const { size } = await handle.stat()
   if (size < end + blockSize) throw cannotRead(file, new Error('it is truncated: the end-of-archive mark is missing'))
-  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), faults, classTexts }
+  const seen = new Set<string>()
+  const repeated = paths.filter((path) => seen.size === seen.add(path).size)
+  return { paths, offsets, sizes, folders: folders.filter((path) => path !== ''), faults, classTexts, repeated }
 }
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
   if (place.size === -1) throw brokenImage(name, 'link', linkReason)
+  if (place.size > largestMember) throw brokenImage(name, 'large', `it has ${place.size} bytes`)
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)

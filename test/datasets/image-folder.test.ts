@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, cp, mkdir, symlink } from 'node:fs/promises'
+import { chmod, cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { listImageFolder, loadImageFolder } from '../../datasets/image-folder.js'
 import { createLoader } from '../../lib/data/loader.js'
-import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
+import { classPictures, noise, picture, temporaryFolder, writeTree } from '../data/images.js'
 import { checkAbort } from '../error.js'
 import { test } from '../serial.js'
 import { unless } from '../unless.js'
@@ -106,6 +106,51 @@ test('links to files and folders are followed, in circles only once', async (t) 
     code: 'DATA',
     message: /dangling\.png: it is a link to .*nothing\.png, which/,
   })
+})
+
+test('names that are not UTF-8 are opened by their bytes', async (t) => {
+  const root = await temporaryFolder()
+  await writeTree(root, await classPictures('', ['a', 'b'], 2))
+  const odd = (...parts: string[]) => Buffer.from(join(root, ...parts), 'latin1')
+  try {
+    await mkdir(odd('caf\xe9', 'deep\xff'), { recursive: true })
+  } catch (error) {
+    t.log(`this file system has no such names: ${error}`)
+    return
+  }
+  const pictures: [string, number][] = [
+    ['a/\xff.png', 70],
+    ['a/\xfe.png', 71],
+    ['caf\xe9/1.png', 72],
+    ['caf\xe9/deep\xff/2.png', 73],
+  ]
+  for (const [path, seed] of pictures) await writeFile(odd(path), await picture({ seed, width: 9 }))
+  await symlink('nowhere', odd('b/\xfd.png'))
+  for (const time of ['listed', 'listed again']) {
+    const { classes, train, test: held, close } = await listImageFolder(root)
+    t.deepEqual(classes, ['a', 'b', 'caf\\xe9'], time)
+    const found = new Map<string, Uint8Array | string>()
+    for (const split of [train, held]) {
+      for (let index = 0; index < split.length; index++) {
+        const name = split.nameOf(index).slice(root.length + 1)
+        found.set(
+          name,
+          await split.load(index).then(
+            ({ pixels }) => new Uint8Array(pixels),
+            ({ reason }) => reason,
+          ),
+        )
+      }
+      t.regex(await split.fingerprint(), /^\w{32}$/)
+    }
+    t.is(found.size, 9)
+    for (const [path, seed] of pictures) {
+      const name = path.replace(/[\x80-\xff]/g, (each) => `\\x${each.charCodeAt(0).toString(16)}`)
+      t.deepEqual(found.get(name), noise(8 * 9 * 3, seed), name)
+    }
+    t.is(found.get('b/\\xfd.png'), 'it is a link to nowhere, which is not there')
+    await close()
+  }
 })
 
 test('a folder that cannot be used is an error that says why', async (t) => {

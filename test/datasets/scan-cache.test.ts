@@ -86,7 +86,8 @@ test('a damaged cache is passed over and written anew; one that cannot be writte
   const source = await temporaryFolder()
   let scans = 0
   const scan = async () => ({ scans: ++scans })
-  const cached = () => cachedScan({ path: source, scan, sourcesOf: () => [source] })
+  const isFound = (kept: unknown): kept is { scans: number } => typeof (kept as { scans?: unknown }).scans === 'number'
+  const cached = () => cachedScan({ path: source, scan, sourcesOf: () => [source], isFound })
   await settle()
   t.deepEqual([await cached(), await cached()], [{ scans: 1 }, { scans: 1 }])
   const [name] = await readdir(cache)
@@ -115,7 +116,8 @@ unless(!process.seteuid)('a cache folder that is read-only is no error', async (
   const superuser = process.geteuid?.() === 0
   if (superuser) process.seteuid?.(65534) // nobody: the superuser may write everywhere
   try {
-    const found = await cachedScan({ path: source, scan: async () => 7, sourcesOf: () => [source] })
+    const isFound = (kept: unknown): kept is number => typeof kept === 'number'
+    const found = await cachedScan({ path: source, scan: async () => 7, sourcesOf: () => [source], isFound })
     t.is(found, 7)
   } finally {
     if (superuser) process.seteuid?.(0)

@@ -1,10 +1,13 @@
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import type { ExecutionContext } from 'ava'
+import { pack } from 'tar-stream'
 import { loadDataset } from '../../datasets/index.js'
 import { expandBraces } from '../../datasets/shards.js'
 import type { Split } from '../../lib/data/source/dataset.js'
 import { noise, picture, temporaryFolder } from '../data/images.js'
+import { checkError } from '../error.js'
 import { same } from '../same.js'
 import { test } from '../serial.js'
 import { type Members, writeTar } from './archives.js'
@@ -80,7 +83,10 @@ test('one archive of pairs will do; a share is then held out; names of classes m
   t.deepEqual(named.classes, ['zebra', 'ape', 'cow', 'unseen'])
   await named.close()
   await writeFile(join(folder, 'classes.txt'), 'zebra\nape\n')
-  const tooFew = { code: 'DATA', message: /classes\.txt .* names 2 classes where there is one of index 2/ }
+  const tooFew = {
+    code: 'DATA',
+    message: /all\.tar\/\d+\.cls holds the class index 2, and classes\.txt names 2 classes/,
+  }
   await t.throwsAsync(loadDataset(folder), tooFew)
 })
 
@@ -148,4 +154,105 @@ test('a missing or truncated archive, or a label that is none, is named', async 
   t.deepEqual([tested.train.length, keysOf(t, tested.test)], [0, [1, 2]])
   await tested.close()
   await t.throwsAsync(loadDataset(join(alone, 'val-{3..1}.tar')), { code: 'DATA', message: /no dataset and no file/ })
+})
+
+/** An archive of one picture of each name, and of labels. */
+async function labelled(pictures: readonly string[], labels: Record<string, string>): Promise<string> {
+  const members: Members = {}
+  for (const [seed, name] of pictures.entries()) members[name] = await picture({ seed })
+  const file = join(await temporaryFolder(), 'samples.tar')
+  await writeTar(file, { ...members, ...labels })
+  return file
+}
+
+/** The class of every image that has a label, by the image's name. */
+async function labelsOf(file: string): Promise<{ labels: Record<string, string>; notices: string }> {
+  const { test: all, classes, notices, close } = await loadDataset(file, { halves: 'all' })
+  const names = Array.from({ length: all.length }, (_, index) => all.nameOf(index).slice(file.length + 1))
+  await close()
+  return {
+    labels: Object.fromEntries(names.map((name, index) => [name, classes[all.labels[index]!]!])),
+    notices: notices.join('\n'),
+  }
+}
+
+test('a label is that of its own sample, whatever dots the names have', async (t) => {
+  const dotted = await labelled(['IMG.0000.jpg', 'IMG.0001.jpg', 'IMG.0001.left.jpg', 'IMG.0002.jpg'], {
+    'IMG.0000.cls': '0',
+    'IMG.0001.cls': '1',
+  })
+  const { labels, notices } = await labelsOf(dotted)
+  t.deepEqual(labels, { 'IMG.0000.jpg': '0', 'IMG.0001.jpg': '1', 'IMG.0001.left.jpg': '1' })
+  t.regex(notices, /^1 images of .*samples\.tar have no \.cls file/m)
+  const first = await labelled(['a/1.left.jpg', 'a/1.right.jpg', 'b.c/1.jpg', '2.jpg'], {
+    'a/1.cls': '0',
+    'b.c/1.cls': '1',
+    '2.label.cls': '2',
+  })
+  t.deepEqual((await labelsOf(first)).labels, {
+    'a/1.left.jpg': '0',
+    'a/1.right.jpg': '0',
+    'b.c/1.jpg': '1',
+    '2.jpg': '2',
+  })
+  const both = await labelled(['k.jpg'], { 'k.a.cls': '0', 'k.b.cls': '1' })
+  checkError(t, await t.throwsAsync(loadDataset(both)), {
+    code: 'DATA',
+    message: /samples\.tar\/k\.jpg has the labels of k\.a\.cls, k\.b\.cls/,
+    hint: /a key of its own/,
+  })
+})
+
+test('a key that comes twice in an archive is refused and named', async (t) => {
+  const packing = pack()
+  for (const [name, content] of [
+    ['1.png', await picture()],
+    ['1.cls', '0'],
+    ['2.png', await picture({ seed: 1 })],
+    ['2.cls', '1'],
+    ['1.png', await picture({ seed: 2 })],
+    ['1.cls', '1'],
+  ] as const) {
+    packing.entry({ name }, Buffer.from(content as string))
+  }
+  packing.finalize()
+  const file = join(await temporaryFolder(), 'twice.tar')
+  await writeFile(file, await buffer(packing as unknown as AsyncIterable<Buffer>))
+  const error = await t.throwsAsync(loadDataset(file))
+  checkError(t, error, { code: 'DATA', message: /twice\.tar holds 1\.png, 1\.cls more than once/ })
+})
+
+test('labels are bounded, and classes that no image has are told of', async (t) => {
+  for (const wrong of ['999999999', '99999999', '100000', '9999999999', '-1', '1.5', '']) {
+    const file = await labelled(['1.png', '2.png'], { '1.cls': '0', '2.cls': wrong })
+    checkError(t, await t.throwsAsync(loadDataset(file)), { code: 'DATA', message: /samples\.tar\/2\.cls holds/ })
+  }
+  const gaps = await labelled(['1.png', '2.png', '3.png'], { '1.cls': '1', '2.cls': '4\n', '3.cls': ' 4 ' })
+  t.regex((await labelsOf(gaps)).notices, /^3 of 5 classes have no image: 0, 2, 3$/m)
+  const names = join(gaps, '..', 'classes.txt')
+  await writeFile(names, '\ufeffu\u0308ber\r\n b\nc\n\nd\ne')
+  t.deepEqual((await labelsOf(gaps)).labels, { '1.png': 'b', '2.png': 'e', '3.png': 'e' })
+  const { classes, close } = await loadDataset(gaps, { halves: 'all' })
+  t.is(classes[0], '\u00fcber')
+  await close()
+  await writeFile(names, 'a\nb\na\nc\nd')
+  await t.throwsAsync(loadDataset(gaps), { code: 'DATA', message: /classes\.txt names the class a twice/ })
+  await rm(names)
+  await mkdir(names)
+  await t.throwsAsync(loadDataset(gaps), { code: 'DATA', message: /Cannot read .*classes\.txt: it is a folder/ })
+})
+
+test('labels in other files are named as what is not read', async (t) => {
+  const json = await labelled(['1.png', '2.png'], {
+    '1.json': '{"label": 0}',
+    '2.json': '{"label": 1}',
+    'README.txt': '',
+  })
+  checkError(t, await t.throwsAsync(loadDataset(json)), {
+    code: 'DATA',
+    message: /samples of .*samples\.tar have \.json but no \.cls, and labels are read from \.cls alone/,
+    hint: /key\.cls/,
+  })
+  const folders = await labelled(['a/1.png', 'b/2.png'], { 'a/1.json': '{}' })
+  t.deepEqual((await labelsOf(folders)).labels, { 'a/1.png': 'a', 'b/2.png': 'b' })
 })

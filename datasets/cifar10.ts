@@ -2,9 +2,10 @@
  * CIFAR-10 (Krizhevsky, 2009) in its own binary form, cs.toronto.edu/~kriz/cifar-10-binary.tar.gz unpacked: 32 x 32 colour pictures,
  * 50,000 for training in five files and 10,000 for testing in one. A record is a label and then the red, the green and the blue plane.
  */
-import { access, readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { readWholeFile } from '../lib/data/source/files.js'
 import { inMemorySplit } from '../lib/data/source/in-memory.js'
 import { AutoprogError } from '../lib/errors.js'
 
@@ -83,7 +84,7 @@ function readHalf(batches: readonly Batch[], classes: number) {
 }
 
 async function readBytes(file: string, signal: AbortSignal | undefined): Promise<Buffer> {
-  return readFile(file, { signal }).catch((cause: NodeJS.ErrnoException) => {
+  return readWholeFile(file, signal).catch((cause: NodeJS.ErrnoException) => {
     signal?.throwIfAborted()
     throw wrong(file, cause.code === 'ENOENT' ? 'is missing' : `cannot be read: ${cause.message}`, cause)
   })

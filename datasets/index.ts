@@ -52,6 +52,10 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
     return listShards(shards, options)
   }
   if (found.isDirectory()) return listFolder(name, options)
+  if (!found.isFile()) {
+    const hint = 'copy what comes out of it to a file first'
+    throw new AutoprogError('DATA', `${name} is neither a file nor a folder`, { hint })
+  }
   return name.endsWith('.pack') ? listPack(name) : listTar(name, options)
 }
 

@@ -1,10 +1,10 @@
 /** A dataset that `autoprog pack` has put into one file. */
-import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { crc32 } from '../lib/checksum.js'
 import { brokenImage } from '../lib/data/image/fault.js'
 import type { Dataset, Image, LoadOptions } from '../lib/data/source/dataset.js'
 import { encodedSplit } from '../lib/data/source/encoded.js'
+import { openFile } from '../lib/data/source/files.js'
 import { contentFingerprint } from '../lib/data/source/fingerprint.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { type PackContents, type PackedHalf, readBytes, readContents } from '../lib/data/source/pack-file.js'
@@ -16,7 +16,7 @@ import { AutoprogError } from '../lib/errors.js'
  * Throws DATA where the file is no whole pack.
  */
 export async function listPack(file: string): Promise<Dataset> {
-  const handle = await open(file).catch((cause: Error) => {
+  const handle = await openFile(file).catch((cause: Error) => {
     const hint = 'check that the file is there and that you may read it'
     throw new AutoprogError('DATA', `Cannot read ${file}: ${cause.message}`, { hint, cause })
   })

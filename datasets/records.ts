@@ -2,8 +2,8 @@
  * Reads files of the form `{"data":[[0,17,255,…],[…],…]}`: on Fashion-MNIST's 150 MB several times as fast as JSON.parse, without
  * its gigabyte of numbers, and with pauses for the event loop.
  */
-import { readFile } from 'node:fs/promises'
 import { yieldToEventLoop } from '../lib/data/concurrent.js'
+import { readWholeFile } from '../lib/data/source/files.js'
 import { AutoprogError } from '../lib/errors.js'
 
 /** Lists of 8-bit values, all of one length. */
@@ -25,7 +25,7 @@ const recordsPerPause = 256
 
 /** Throws DATA, naming the file, the record and the byte, where it is not a list of lists of integers from 0 to 255, or ends too early. */
 export async function readRecords(file: string, size: number, signal?: AbortSignal): Promise<Records> {
-  const bytes = await readFile(file, { signal }).catch((cause: Error) => {
+  const bytes = await readWholeFile(file, signal).catch((cause: Error) => {
     signal?.throwIfAborted()
     throw new AutoprogError('DATA', `Cannot read ${file}: ${cause.message}`, { cause })
   })

@@ -62,18 +62,34 @@ export async function expandShards(pattern: string): Promise<Shards | undefined>
   return { source: pattern, folder, train: inFolder(names), test: inFolder(test) }
 }
 
-/** `{000..003}` as in bash and in Python's braceexpand, and `{a,b}`. */
+/** Names that one pattern may stand for. */
+const mostNames = 100_000
+
+/** `{000..003}` as in bash and in Python's braceexpand, and `{a,b}`. Throws DATA where they stand for too many names. */
 export function expandBraces(pattern: string): string[] {
-  const match = /\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}/.exec(pattern)
-  if (match === null) return [pattern]
-  const [all, first = '', last = '', list] = match
-  const [from, to] = [Number(first), Number(last)]
-  const width = first.startsWith('0') ? first.length : 0
-  const choices =
-    list?.split(',') ?? Array.from({ length: to - from + 1 }, (_, i) => `${from + i}`.padStart(width, '0'))
-  const [before, after] = [pattern.slice(0, match.index), pattern.slice(match.index + all.length)]
-  return choices.flatMap((choice) => expandBraces(`${before}${choice}${after}`))
+  let names = ['']
+  let rest = pattern
+  for (let match = firstBraces.exec(rest); match !== null; match = firstBraces.exec(rest)) {
+    const [all, first = '', last = '', list] = match
+    const items = list?.split(',')
+    const [from, to] = [Number(first), Number(last)]
+    const count = items?.length ?? Math.max(0, to - from + 1)
+    if (names.length * count > mostNames) {
+      const hint = 'name fewer archives, or give the folder that holds them'
+      throw new AutoprogError('DATA', `${pattern} stands for more than ${mostNames.toLocaleString('en-US')} names`, {
+        hint,
+      })
+    }
+    const width = first.startsWith('0') ? first.length : 0
+    const choices = items ?? Array.from({ length: count }, (_, i) => `${from + i}`.padStart(width, '0'))
+    const before = rest.slice(0, match.index)
+    names = names.flatMap((name) => choices.map((choice) => `${name}${before}${choice}`))
+    rest = rest.slice(match.index + all.length)
+  }
+  return names.map((name) => `${name}${rest}`)
 }
+
+const firstBraces = /\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}/
 
 /** Lists them without decoding images. Throws DATA, naming the archive, where one is missing, cannot be read or is truncated, or where they hold no dataset. */
 export async function listShards(shards: Shards, options: LoadOptions = {}): Promise<Dataset> {

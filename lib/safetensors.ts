@@ -2,7 +2,7 @@
  * The head of a safetensors file: 8 bytes that say how long the header is, and the header, JSON that says where each
  * tensor lies (https://github.com/huggingface/safetensors).
  */
-import type { AutoprogError } from './errors.js'
+import { type AutoprogError, describe } from './errors.js'
 
 /** Where a tensor lies, in bytes of its file. */
 export interface StoredPlace<T extends string> {
@@ -54,7 +54,9 @@ export function parseHeader<T extends string>(
   const tensors = new Map<string, StoredPlace<T>>()
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
     if (typeof dtype !== 'string' || !Object.hasOwn(types, dtype))
-      throw invalid(`${name} has type ${String(dtype)}, but only ${Object.keys(types).join(', ')} are read`)
+      throw invalid(
+        `${name} has type ${typeof dtype === 'string' ? dtype : describe(dtype)}, but only ${Object.keys(types).join(', ')} are read`,
+      )
     if (!isList(shape)) throw invalid(`${name} has no proper shape`)
     if (!isList(offsets) || offsets.length !== 2) throw invalid(`${name} has no proper offsets`)
     const [from, to] = offsets as [number, number]
@@ -65,7 +67,8 @@ export function parseHeader<T extends string>(
       throw invalid(`${name} of shape [${shape.join(', ')}] should have ${bytes} bytes but has ${to - from}`)
     tensors.set(name, { type: dtype as T, shape, offset: start + from, bytes })
   }
-  return { tensors, metadata: Object.fromEntries(Object.entries(notes).map(([key, value]) => [key, String(value)])) }
+  if (!Object.values(notes).every((value) => typeof value === 'string')) throw invalid('its metadata are not all texts')
+  return { tensors, metadata: notes as Record<string, string> }
 }
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>

@@ -43,6 +43,11 @@ test('braces stand for ranges and lists, as in bash', (t) => {
   t.deepEqual(expandBraces('a-{08..11}.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'a-11.tar'])
   t.deepEqual(expandBraces('{a,b}-{0..1}.tar'), ['a-0.tar', 'a-1.tar', 'b-0.tar', 'b-1.tar'])
   t.deepEqual([expandBraces('plain.tar'), expandBraces('{odd}.tar')], [['plain.tar'], ['{odd}.tar']])
+  t.deepEqual(expandBraces('x-{3..1}.tar'), [])
+  for (const vast of ['x-{0..999999999999}.tar', `${'{1..9}'.repeat(60)}.tar`, `{0..${'9'.repeat(400)}}.tar`]) {
+    const error = t.throws(() => expandBraces(vast))
+    checkError(t, error, { code: 'DATA', message: /stands for more than 100,000 names/, hint: /fewer archives/ })
+  }
 })
 
 test('archives of pairs are read from a folder, or by a pattern', async (t) => {

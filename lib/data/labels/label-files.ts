@@ -10,9 +10,10 @@
  * where it does not the scores do: probabilities are never negative and never add up to more than 1. The published
  * maps are logits.
  */
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AutoprogError } from '../../errors.js'
+import { openFile as openPlainFile } from '../source/files.js'
 import { readBytes } from '../source/pack-file.js'
 import { decodeNumbers, readTensorHeader, type StoredTensor } from './tensor-file.js'
 
@@ -41,7 +42,7 @@ export async function openSource(path: string): Promise<Source> {
 }
 
 async function openForReading(path: string): Promise<FileHandle> {
-  return open(path).catch((cause: Error) => {
+  return openPlainFile(path).catch((cause: Error) => {
     const hint = 'check that the file is there and that you may read it'
     throw new AutoprogError('DATA', `Cannot read ${path}: ${cause.message}`, { hint, cause })
   })
@@ -59,6 +60,7 @@ async function openFile(path: string): Promise<Source> {
     const [rows, ...shape] = scores.shape
     if (shape.length !== 3 || classes.shape.join() !== scores.shape.join() || scores.shape.includes(0))
       throw noMaps(path, `its shapes are [${classes.shape.join(', ')}] and [${scores.shape.join(', ')}]`)
+    checkSize(path, shape)
     if (names.length !== rows) throw noMaps(path, `it holds ${rows} maps and ${names.length} names`)
     const row = async ({ type, offset, bytes }: StoredTensor, place: number) =>
       decodeNumbers(await readBytes(handle, offset + (bytes / rows!) * place, bytes / rows!), type)
@@ -89,7 +91,11 @@ const ending = '.safetensors'
 
 /** The maps of class folders; all are as large as the first. */
 async function openFolder(path: string): Promise<Source> {
-  const files = (await readdir(path, { recursive: true })).filter((file) => file.endsWith(ending)).sort()
+  const found = await readdir(path, { recursive: true }).catch((cause: Error) => {
+    const hint = 'check that you may read it and all that is in it'
+    throw new AutoprogError('DATA', `Cannot read the folder ${path}: ${cause.message}`, { hint, cause })
+  })
+  const files = found.filter((file) => file.endsWith(ending)).sort()
   const [first] = files
   if (first === undefined) throw noMaps(path, `it is a folder without ${ending} files`)
   const readMap = async (file: string) => {
@@ -125,7 +131,16 @@ function mapOf(file: string, tensors: ReadonlyMap<string, StoredTensor>): Stored
   const [two, ...shape] = map.shape
   if (two !== 2 || shape.length !== 3 || shape.includes(0))
     throw noMaps(file, `its map has shape [${map.shape.join(', ')}]`)
+  checkSize(file, shape)
   return { ...map, shape: shape as unknown as MapShape }
+}
+
+/** Values of the largest map: five classes at 256 x 256 positions take a fiftieth. */
+const largestMap = 2 ** 24
+
+function checkSize(path: string, shape: readonly number[]): void {
+  if (shape.reduce((product, extent) => product * extent, 1) > largestMap)
+    throw noMaps(path, `a map of ${shape.join(' x ')} has more than ${largestMap.toLocaleString('en-US')} values`)
 }
 
 export function noMaps(path: string, reason: string): AutoprogError {

@@ -159,6 +159,8 @@ async function rowsKept(
     new AutoprogError('DATA', `${part} was begun with other label maps: ${reason}`, {
       hint: 'go on with the same command as before, remove it, or add --force to begin anew',
     })
+  if (!(await handle.stat()).isFile()) throw cannotWrite(part, new Error('it is no file'))
+  if (await isBarelyBegun(handle, layout)) return undefined
   const found = await readTensorHeader(part, handle).catch((error) => (replace ? undefined : Promise.reject(error)))
   if (found === undefined) return undefined
   const text = layout.header.toString('utf8', 8)
@@ -169,10 +171,18 @@ async function rowsKept(
   const count = Number(found.metadata.done)
   const same = differing.length === 0 && found.text.replace(/"done":"\d+"/, '') === text.replace(/"done":"\d+"/, '')
   const names = same ? await readBytes(handle, layout.namesAt, layout.names.length) : undefined
-  if (same && names!.equals(layout.names) && count >= 0 && count <= rows) return count
+  if (same && names!.equals(layout.names) && Number.isInteger(count) && count >= 0 && count <= rows) return count
   if (replace) return undefined
   if (differing.length > 0) throw other(`${differing.join(', ')} ${differing.length > 1 ? 'differ' : 'differs'}`)
   throw other(same ? 'the images differ' : 'the number of images or the size of the maps differs')
+}
+
+/** Whether a file is as far as its writer came before the first row, and so holds nothing to keep. */
+async function isBarelyBegun(handle: FileHandle, { header, names, namesAt }: Layout): Promise<boolean> {
+  const { size } = await handle.stat()
+  if (size >= namesAt + names.length) return false
+  const found = await readBytes(handle, 0, Math.min(size, header.length))
+  return found.equals(header.subarray(0, found.length)) || found.every((byte) => byte === 0)
 }
 
 async function giveUp(handle: FileHandle, error: unknown): Promise<never> {

@@ -116,14 +116,15 @@ function checkClasses(path: string, { metadata }: Source, classes: readonly stri
   try {
     theirs = JSON.parse(metadata.classes)
   } catch {}
-  if (!Array.isArray(theirs)) throw noMaps(path, 'the names of its classes are no JSON list')
+  if (!Array.isArray(theirs) || !theirs.every((name) => typeof name === 'string'))
+    throw noMaps(path, 'the names of its classes are no JSON list')
   if (theirs.length !== classes.length)
     throw new AutoprogError(
       'DATA',
       `The label maps in ${path} are of ${theirs.length} classes, and the dataset has ${classes.length}`,
       { hint },
     )
-  const other = classes.findIndex((name, label) => name !== theirs[label])
+  const other = classes.findIndex((name, label) => name.normalize() !== theirs[label]!.normalize())
   if (other >= 0)
     throw new AutoprogError(
       'DATA',

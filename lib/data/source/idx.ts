@@ -1,10 +1,13 @@
 /** The IDX format of MNIST (yann.lecun.com/exdb/mnist): a magic number, big-endian sizes, then the values row by row. */
-import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { AutoprogError } from '../../errors.js'
+import { readWholeFile } from './files.js'
 
 const unsignedByte = 0x08
+
+/** Bytes of a file that is unpacked in memory. */
+const largest = 2 ** 31
 
 /** 8-bit values of the given shape, row-major. */
 export interface IdxArray {
@@ -32,7 +35,7 @@ export async function readIdx(file: string, dimensions: number): Promise<IdxArra
 
 async function readPlainOrGzipped(file: string): Promise<{ bytes: Buffer; source: string }> {
   try {
-    return { bytes: await readFile(file), source: file }
+    return { bytes: await readWholeFile(file), source: file }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw new AutoprogError('DATA', `Cannot read ${file}: ${(cause as Error).message}`, { cause })
@@ -40,7 +43,7 @@ async function readPlainOrGzipped(file: string): Promise<{ bytes: Buffer; source
   }
   const source = `${file}.gz`
   try {
-    return { bytes: await promisify(gunzip)(await readFile(source)), source }
+    return { bytes: await promisify(gunzip)(await readWholeFile(source), { maxOutputLength: largest }), source }
   } catch (cause) {
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
     const message = missing ? `${file} is missing` : `Cannot read ${source}: ${(cause as Error).message}`

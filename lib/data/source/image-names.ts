@@ -3,7 +3,7 @@ import { yieldToEventLoop } from '../concurrent.js'
 import type { Split } from './dataset.js'
 
 /** What names an image in itself; a pack says besides which file it lies in. */
-const ownName = (name: string): string => name.replace(/ in [^\n]*\.pack$/, '')
+const ownName = (name: string): string => name.replace(/ in [^\n]*\.pack$/, '').normalize()
 
 /** Class folder and file name. */
 const lastTwo = (name: string): string => name.split(/[\\/]/).slice(-2).join('/')
@@ -47,7 +47,7 @@ export async function matchNames(split: Split, names: readonly string[]): Promis
   ] as const) {
     if (!result.includes(-1)) break
     const own = await places(images, ours)
-    const known = await places(names, theirs)
+    const known = await places(names, (name) => theirs(name.normalize()))
     for (const [key, index] of own) if (index >= 0 && result[index] === -1) result[index] = known.get(key) ?? -1
   }
   return result

@@ -10,6 +10,7 @@
  *
  * A million entries open in a fraction of a second, since the columns are views of the index as it was read.
  */
+import { constants } from 'node:buffer'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { crc32 } from '../../checksum.js'
 import { AutoprogError } from '../../errors.js'
@@ -115,9 +116,14 @@ export async function readContents(file: string, handle: FileHandle): Promise<Pa
   }
   const [offset, length] = [Number(header.readBigUInt64LE(16)), Number(header.readBigUInt64LE(24))]
   if (size < offset + length) throw wrong(`is cut off: ${size} bytes where ${offset + length} are due`)
+  if (length > constants.MAX_LENGTH) throw wrong(`has an index of ${length} bytes, more than fit in memory`)
   const index = size === offset + length ? await readBytes(handle, offset, length) : Buffer.alloc(0)
   if (index.length !== length || crc32(index) !== header.readUInt32LE(12)) throw wrong('has a damaged index')
-  return decodeIndex(index)
+  try {
+    return decodeIndex(index, offset)
+  } catch (cause) {
+    throw wrong(`has an index that makes no sense: ${(cause as Error).message}`)
+  }
 }
 
 /** Reads up to `length` bytes; fewer only at the file's end. */
@@ -162,15 +168,17 @@ function encodeIndex({ train, test, ...rest }: PackContents): Buffer {
   return Buffer.concat(parts)
 }
 
-function decodeIndex(index: Buffer): PackContents {
-  const jsonLength = index.readUInt32LE(0)
-  const { lengths, ...rest } = JSON.parse(index.toString('utf8', 4, 4 + jsonLength)) as Document
+/** Throws Error where the index cannot be one of images that lie before `end` in the file. */
+function decodeIndex(index: Buffer, end: number): PackContents {
+  const jsonLength = index.length < 4 ? 0 : index.readUInt32LE(0)
+  const { lengths, ...rest } = checkDocument(JSON.parse(index.toString('utf8', 4, 4 + jsonLength)))
   let at = 4 + jsonLength + padding(4 + jsonLength)
   const take = <T>(
     View: new (buffer: ArrayBufferLike, offset: number, length: number) => T,
     bytes: number,
     length: number,
   ) => {
+    if (at + bytes * length > index.length) throw new Error('its columns are longer than the index')
     const view = new View(index.buffer, index.byteOffset + at, length)
     at += bytes * length
     return view
@@ -184,12 +192,49 @@ function decodeIndex(index: Buffer): PackContents {
       heights: take(Uint32Array, 4, length),
       widths: take(Uint32Array, 4, length),
     }
+    checkColumns(columns, rest, end)
     const ends = take(Uint32Array, 4, length)
-    const text = index.subarray(at, at + (ends.at(-1) ?? 0))
-    at += text.length + padding(text.length)
-    return { ...columns, nameOf: (image) => text.toString('utf8', image === 0 ? 0 : ends[image - 1]!, ends[image]!) }
+    if (!ends.every((place, image) => place >= (image === 0 ? 0 : ends[image - 1]!)))
+      throw new Error('its names overlap')
+    const text = take(Uint8Array, 1, ends.at(-1) ?? 0)
+    at += padding(text.length)
+    const names = Buffer.from(text.buffer, text.byteOffset, text.length)
+    return { ...columns, nameOf: (image) => names.toString('utf8', image === 0 ? 0 : ends[image - 1]!, ends[image]!) }
   }
-  return { ...rest, train: half(lengths.train), test: half(lengths.test) }
+  const classes = rest.classes.map((name) => name.normalize())
+  return { ...rest, classes, train: half(lengths.train), test: half(lengths.test) }
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+function checkDocument(document: unknown): Document {
+  const { name, classes, channels, encoding, settings, notices, lengths } = Object(document) as Partial<
+    Record<keyof Document, unknown>
+  >
+  const { train, test } = Object(lengths) as Partial<Record<'train' | 'test', unknown>>
+  const isKnown =
+    [name, settings].every(isText) &&
+    [classes, notices].every((list) => Array.isArray(list) && list.every(isText)) &&
+    (channels === 1 || channels === 3) &&
+    (encoding === 'jpeg' || encoding === 'raw') &&
+    [train, test].every(isCount)
+  if (!isKnown) throw new Error('what describes it lacks values or has wrong ones')
+  return document as Document
+}
+
+function checkColumns(
+  { offsets, lengths, labels, heights, widths }: Columns,
+  { classes, channels, encoding }: Omit<Document, 'lengths'>,
+  end: number,
+): void {
+  const wrong = labels.findIndex((label, image) => {
+    const [offset, length] = [offsets[image]!, lengths[image]!]
+    const isInside = isCount(offset) && offset >= headerBytes && offset + length <= end
+    const isSized = encoding === 'jpeg' || (length > 0 && length === heights[image]! * widths[image]! * channels)
+    return !(label >= 0 && label < classes.length && isInside && isSized)
+  })
+  if (wrong >= 0) throw new Error(`image ${wrong} of a half has a class, a place or a size that cannot be`)
 }
 
 function cannotWrite(file: string, cause: Error): AutoprogError {

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LabelFile } from '../../../lib/data/labels/label-writer.js'
 import { createLabelWriter, partOf } from '../../../lib/data/labels/label-writer.js'
@@ -327,6 +327,72 @@ test('the writer: does not mix maps of two models, datasets or settings', async 
   await writeFile(partOf(path), 'rubbish')
   await t.throwsAsync(begin(fileOf()), { code: 'DATA', message: /is not a valid safetensors file/ })
   t.is(await begin(fileOf(), true), 0)
+})
+
+test('the writer: begins anew where a part has no row yet, and touches nothing else', async (t) => {
+  const path = join(await temporaryFolder(), 'maps.safetensors')
+  await write(path)
+  const whole = await readFile(path)
+  const headerBytes = 8 + Number(whole.readBigUInt64LE(0))
+  const begun = await createLabelWriter(path, fileOf())
+  await begun.close()
+  const header = (await readFile(partOf(path))).subarray(0, headerBytes)
+  for (const left of [Buffer.alloc(0), header.subarray(0, 5), header.subarray(0, 100), header, Buffer.alloc(300)]) {
+    await writeFile(partOf(path), left)
+    await write(path)
+    same(t, await readFile(path), whole)
+  }
+  for (const other of [Buffer.from('notes'), Buffer.concat([header.subarray(0, 50), Buffer.from('rubbish')])]) {
+    await writeFile(partOf(path), other)
+    await t.throwsAsync(createLabelWriter(path, fileOf()), { code: 'DATA', message: /maps\.safetensors\.part / })
+    same(t, await readFile(partOf(path)), other)
+  }
+})
+
+test('hostile headers are refused as what they are', async (t) => {
+  const folder = await temporaryFolder()
+  const data = { split: splitOf(names), classes }
+  const rows = { dtype: 'F16', shape: [1, 1, 1, 1], data: new Uint8Array(2) }
+  const own = { dtype: 'U8', shape: [4], data: Buffer.from('["x"]'.slice(0, 4)) }
+  const odd = (value: unknown) => value as string
+  const vast = { dtype: 'F16', shape: [1, 2 ** 12, 2 ** 12, 2], data: new Uint8Array() }
+  const cases: [Buffer, RegExp][] = [
+    [
+      tensorFile({ classes: rows, scores: rows, names: own }, { a: odd({ toString: 1 }) }),
+      /metadata are not all texts/,
+    ],
+    [tensorFile({ classes: { ...rows, dtype: odd({ toString: 1 }) } }), /has type an object/],
+    [tensorFile({ classes: rows, scores: rows, names: own }), /names are no JSON list/],
+    [tensorFile({ classes: vast, scores: vast, names: own }), /should have \d+ bytes but has 0/],
+    [tensorFile({ ['__proto__']: rows }), /holds __proto__/],
+  ]
+  for (const [content, message] of cases) {
+    const file = join(folder, 'hostile.safetensors')
+    await writeFile(file, content)
+    checkError(t, await t.throwsAsync(openLabelMaps(file, data)), { code: 'DATA', message })
+  }
+  const large = join(folder, 'large.safetensors')
+  const claimed = tensorFile({ map: { dtype: 'F16', shape: [2, 2 ** 10, 2 ** 7, 2 ** 8], data: new Uint8Array() } })
+  const text = claimed.toString('utf8', 8).replace('[0,0]', `[0,${2 ** 27}]`)
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(text.length))
+  await mkdir(join(folder, 'maps', 'cat'), { recursive: true })
+  await writeFile(large, Buffer.concat([length, Buffer.from(text)]))
+  await truncate(large, 8 + text.length + 2 ** 27) // sparse
+  await rename(large, join(folder, 'maps', 'cat', '1.safetensors'))
+  const error = await t.throwsAsync(openLabelMaps(join(folder, 'maps'), data))
+  checkError(t, error, { code: 'DATA', message: /has more than 16,777,216 values/ })
+})
+
+test('names and classes match in either form of Unicode', async (t) => {
+  const path = join(await temporaryFolder(), 'maps.safetensors')
+  const [composed, decomposed] = ['\u00fc', 'u\u0308']
+  const file = fileOf({ names: [`${decomposed}/${decomposed}.jpg`], classes: [decomposed, 'dog', 'owl'] })
+  await write(path, file)
+  const data = { split: splitOf([`/data/${composed}/${composed}.jpg`]), classes: [composed, 'dog', 'owl'] }
+  const maps = await openLabelMaps(path, data)
+  t.is(maps.found, 1)
+  await maps.close()
 })
 
 test('the writer: says where it cannot write', async (t) => {

@@ -37,5 +37,5 @@ test('a corrupt file is named, with what is wrong', async (t) => {
     await t.throwsAsync(readIdx(join(folder, name.replace(/\.gz$/, '')), 3), { code: 'DATA', message })
   }
   await t.throwsAsync(readIdx(join(folder, 'absent'), 3), { code: 'DATA', message: /absent is missing/ })
-  await t.throwsAsync(readIdx(folder, 3), { code: 'DATA', message: /Cannot read .*EISDIR/ })
+  await t.throwsAsync(readIdx(folder, 3), { code: 'DATA', message: /Cannot read .*: it is a folder/ })
 })

@@ -34,20 +34,18 @@ export async function cachedScan<T>({ path, scan, sourcesOf, isFound }: Scan<T>)
   const place = placeOf(path)
   if (place === undefined) return scan()
   const kept = await readKept(place.file)
-  if (kept !== undefined && kept.path === resolve(path) && isFound(kept.found)) {
+  if (kept !== undefined && isFound(kept.found)) {
     const now = await stampsOf(sourcesOf(kept.found))
     if (now?.length === kept.stamps.length && now.every((time, i) => time === kept.stamps[i])) return kept.found
   }
   const begun = Date.now()
   const found = await scan()
   const stamps = await stampsOf(sourcesOf(found))
-  if (stamps?.every((time) => time < begun - settled)) await keep(place, { path: resolve(path), stamps, found })
+  if (stamps?.every((time) => time < begun - settled)) await keep(place, { stamps, found })
   return found
 }
 
 interface Kept {
-  /** Of what was scanned. */
-  readonly path: string
   readonly stamps: readonly unknown[]
   readonly found: unknown
 }

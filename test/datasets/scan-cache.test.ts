@@ -1,13 +1,20 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { loadImageFolder } from '../../datasets/image-folder.js'
+import { loadDataset } from '../../datasets/index.js'
 import { cachedScan } from '../../datasets/scan-cache.js'
 import { loadTar } from '../../datasets/tar.js'
 import { classPictures, picture, temporaryFolder, writeTree } from '../data/images.js'
 import { test } from '../serial.js'
 import { unless } from '../unless.js'
-import { writeTar } from './archives.js'
+import { type Members, writeTar } from './archives.js'
+
+const withPipes = unless(process.platform === 'win32' && 'folders hold no pipes')
 
 const given = process.env.AUTOPROG_CACHE
 let cache: string
@@ -105,6 +112,144 @@ test('a damaged cache is passed over and written anew; one that cannot be writte
   t.deepEqual([await cached(), await cached()], [{ scans: 6 }, { scans: 7 }])
   process.env.AUTOPROG_CACHE = ''
   t.deepEqual(await cached(), { scans: 8 })
+})
+
+test('a kept scan that was altered is scanned anew', async (t) => {
+  const root = await temporaryFolder()
+  const file = join(root, 'x.tar')
+  const pairs: Members = {}
+  for (const key of [1, 2, 3, 4]) {
+    pairs[`${key}.png`] = await picture({ seed: key })
+    pairs[`${key}.cls`] = `${key % 2}`
+  }
+  await writeTar(file, pairs)
+  await settle()
+  const labels = async (path: string) => {
+    const { test: all, close } = await loadDataset(path, { halves: 'all' })
+    await close()
+    return [...all.labels]
+  }
+  const rewrite = async (change: (text: string) => string, name: string) => {
+    const text = gunzipSync(await readFile(join(cache, name))).toString()
+    t.not(change(text), text)
+    await writeFile(join(cache, name), gzipSync(change(text)))
+  }
+  t.deepEqual(
+    [await labels(file), await labels(file)],
+    [
+      [1, 0, 1, 0],
+      [1, 0, 1, 0],
+    ],
+  )
+  const [name] = await readdir(cache)
+  const rewritten = (change: (json: string) => string) => (text: string) => {
+    const json = change(text.slice(65))
+    return `${createHash('sha256').update(json).digest('hex')}\n${json}`
+  }
+  await rewrite((text) => text.replace('"1.cls","1"', '"1.cls","0"'), name!)
+  t.deepEqual(await labels(file), [1, 0, 1, 0], 'the digest tells')
+  for (const change of [
+    (json: string) => json.replace(/"sizes":\[\d+/, '"sizes":[99999999'),
+    (json: string) => json.replace(/"offsets":\[\d+/, '"offsets":[-5'),
+    (json: string) => json.replace(/"sizes":\[\d+,/, '"sizes":['),
+    (json: string) => json.replace('"paths":["1.png"', '"paths":[7'),
+    (json: string) => json.replace('["1.cls","1"]', '["1.cls"]'),
+    (json: string) => json.replace('"repeated":[]', '"repeated":{}'),
+    (json: string) => json.replace(/"stamps":\[[^\]]*\]/, '"stamps":null'),
+    (json: string) => json.replace(/"found":.*/, '"found":null}'),
+    () => 'null',
+    () => '7',
+  ]) {
+    await rewrite(rewritten(change), name!)
+    t.deepEqual(await labels(file), [1, 0, 1, 0], `${change}`)
+  }
+  const folder = join(root, 'photos')
+  await writeTree(folder, await classPictures('', ['a', 'b'], 3))
+  await settle()
+  const listed = async () => (await listing(loadImageFolder, folder)).listed
+  t.deepEqual([await listed(), await listed()], [true, false])
+  const [ofFolder] = (await readdir(cache)).filter((each) => each !== name)
+  for (const change of [
+    (json: string) => json.replace('"a/00.png"', '"../x.tar"'),
+    (json: string) => json.replace('"a/00.png"', '"/etc/passwd"'),
+    (json: string) => json.replace('"a/00.png"', 'null'),
+    (json: string) => json.replace('"bytes":[]', '"bytes":[["a/00.png","2e2e2f78"]]'),
+    (json: string) => json.replace('"faults":[]', '"faults":[{"name":"x","reason":"","fault":"toString"}]'),
+  ]) {
+    await rewrite(rewritten(change), ofFolder!)
+    t.deepEqual([await listed(), await listed()], [true, false], `${change}`)
+  }
+})
+
+test('where there is no home nothing is kept', async (t) => {
+  const source = await temporaryFolder()
+  await settle()
+  const given = { ...process.env }
+  const isFound = (kept: unknown): kept is number => typeof kept === 'number'
+  let scans = 0
+  const cached = () => cachedScan({ path: source, scan: async () => ++scans, sourcesOf: () => [source], isFound })
+  delete process.env.AUTOPROG_CACHE
+  delete process.env.XDG_CACHE_HOME
+  try {
+    for (const home of ['', 'relative']) {
+      process.env.HOME = home
+      t.deepEqual([await cached(), await cached()], [scans - 1, scans])
+      t.false(existsSync(join(home || '.', '.cache', 'autoprog')))
+    }
+  } finally {
+    Object.assign(process.env, given)
+  }
+})
+
+unless(process.getuid?.() !== 0 && 'only the superuser becomes somebody else')(
+  'a user whom the system does not know, without a home, goes without a cache',
+  async (t) => {
+    const folder = await temporaryFolder()
+    await chmod(folder, 0o755)
+    await writeTree(folder, await classPictures('', ['a', 'b'], 2))
+    await chmod(join(folder, 'a'), 0o755)
+    await chmod(join(folder, 'b'), 0o755)
+    const script = `
+    delete process.env.HOME; delete process.env.AUTOPROG_CACHE; delete process.env.XDG_CACHE_HOME
+    const { listDataset } = await import(process.argv[1])
+    process.setgid(12345); process.setuid(12345)
+    const { homedir } = await import('node:os')
+    let known = true
+    try { homedir() } catch { known = false }
+    console.log(known, (await listDataset(process.argv[2])).classes.join())`
+    const found = execFileSync(
+      process.execPath,
+      [
+        '--import',
+        import.meta.resolve('tsx'),
+        '--input-type=module',
+        '-e',
+        script,
+        resolve('datasets/index.ts'),
+        folder,
+      ],
+      { encoding: 'utf8' },
+    )
+    t.is(found.trim(), 'false a,b')
+  },
+)
+
+withPipes('a pipe in the place of the cache costs the cache alone', async (t) => {
+  t.timeout(60_000)
+  const source = await temporaryFolder()
+  const isFound = (kept: unknown): kept is number => typeof kept === 'number'
+  await settle()
+  const cached = (found: number) =>
+    cachedScan({ path: source, scan: async () => found, sourcesOf: () => [source], isFound })
+  t.deepEqual([await cached(1), await cached(2)], [1, 1])
+  const [name] = await readdir(cache)
+  await rm(join(cache, name!))
+  execFileSync('mkfifo', [join(cache, name!)])
+  execFileSync('mkfifo', [join(cache, `${name}.${process.pid}.tmp`)])
+  t.deepEqual([await cached(3), await cached(4)], [3, 3])
+  await rm(cache, { recursive: true })
+  execFileSync('mkfifo', [cache])
+  t.deepEqual([await cached(5), await cached(6)], [5, 6])
 })
 
 unless(!process.seteuid)('a cache folder that is read-only is no error', async (t) => {

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
+import { checkValidationShare, keepForValidation } from '../lib/data/source/validation.js'
 import { AutoprogError, expected, nearest } from '../lib/errors.js'
 import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
@@ -27,7 +28,7 @@ export const datasetNames: readonly string[] = [...named.keys()]
  * Throws DATA where there is no such thing or it cannot be used, CONFIG on a bad option.
  */
 export async function loadDataset(name: string, options: LoadOptions = {}): Promise<Dataset> {
-  return decodeDataset(await listDataset(name, options), options)
+  return decodeDataset(keepForValidation(await listDataset(name, options), options), options)
 }
 
 /** The same without decoding a single image: those of files are decoded when they are asked for. */
@@ -35,7 +36,8 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
   }
-  const { seed = 0, signal, halves } = options
+  const { seed = 0, signal, halves, validation = 0 } = options
+  checkValidationShare(validation)
   if (halves !== undefined && halves !== 'held-out' && halves !== 'all') {
     throw new AutoprogError('CONFIG', expected("'held-out' or 'all'", 'halves', halves))
   }

@@ -36,7 +36,10 @@ export async function listPack(file: string): Promise<Dataset> {
         throw brokenImage(nameOf(index), 'damaged', 'its bytes have changed since it was packed (wrong checksum)')
       }
       const fingerprint = () => contentFingerprint(half.labels, half.lengths, half.checksums, half.heights, half.widths)
-      return encodedSplit({ labels: half.labels, channels, nameOf, read, fingerprint, ...decoderOf(contents, half) })
+      return encodedSplit({
+        ...{ labels: half.labels, channels, nameOf, keyOf: half.nameOf, read, fingerprint },
+        ...decoderOf(contents, half),
+      })
     }
     const notices = [`${file} was packed from ${contents.name} (${settings})`, ...contents.notices]
     return { ...{ name: basename(file), classes, channels, notices, close }, train: split(train), test: split(test) }

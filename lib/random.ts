@@ -15,6 +15,7 @@ export const Purpose = {
   growth: 8,
   erasing: 10,
   mix: 11,
+  validation: 12,
 } as const
 export type Purpose = (typeof Purpose)[keyof typeof Purpose]
 

@@ -104,6 +104,8 @@ export const configSchema = section({
   model: z.union([text('a model name'), network], {
     error: 'auto, a model name or a mapping like { kind: vit, imageSize, patchSize, embedDim, depth, heads }',
   }),
+  // Share of each class's training images kept for choosing between the weights and their averages; the test images do so where 0.
+  validation: belowOne().default(0),
   device: z
     .string({ error: 'auto, cpu, cuda or cuda:N' })
     .regex(/^(auto|cpu|cuda(:\d+)?|cuda-emulated)$/, { error: 'auto, cpu, cuda or cuda:N' })
@@ -122,6 +124,8 @@ export const configSchema = section({
     backoff: number('a number above 0 and below 1', (value) => value > 0 && value < 1).default(0.5),
   }).prefault({}),
   seed: natural().default(0),
+  // Nothing depends on a clock: micro-batches follow a rule, and a search takes its candidates' times from their multiply-adds.
+  deterministic: boolean().default(false),
   epochs: count().default(20),
   batch: number(
     'an even integer of at least 2',

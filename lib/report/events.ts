@@ -21,6 +21,8 @@ export interface StartEvent {
   parameters: number
   classes: number
   trainImages: number
+  /** That choose between the weights and their averages; absent where the test images do. */
+  validationImages?: number
   testImages: number
   epochs: number
   stepsPerEpoch: number
@@ -98,7 +100,7 @@ export interface SearchEvent {
   chosen: number
 }
 
-/** Held-out accuracy after an epoch, in [0, 1]. `emas` has one entry per average, in the order of the recipe's decays. */
+/** Accuracy after an epoch on the validation images where the run has some, else on the test images, in [0, 1]. `emas` has one entry per average, in the order of the recipe's decays. */
 export interface EpochEvent extends LoaderFigures {
   type: 'epoch'
   epoch: number // finished epochs, from 1
@@ -115,6 +117,17 @@ export interface EpochEvent extends LoaderFigures {
   trainSeconds: number // of this epoch's steps
   evaluateSeconds: number
   imagesPerSecond: number
+}
+
+/** What the test images say at the end of a run that has validation images: until then they are not looked at. */
+export interface TestEvent {
+  type: 'test'
+  images: number
+  resolution: number
+  top1: number
+  top5: number
+  loss: number
+  emas: { decay: number; top1: number; top5: number; loss: number }[]
 }
 
 export interface CheckpointEvent {
@@ -175,10 +188,13 @@ export interface Summary extends LoaderFigures {
   withoutCooldown: Cost | null
   /** Training seconds of the baseline run / ours; null without a baseline. */
   speedupPractical: number | null
+  /** On the test images. */
   top1: number | null
-  /** Best of the averages at the end of training, and its decay. */
+  /** The same of the best of the averages at the end of training, and its decay, … */
   top1Ema: number | null
   bestEmaDecay: number | null
+  /** … which these images chose; absent in early runs, where it was the test images. */
+  chosenBy?: 'validation' | 'test'
   /** Steps that were skipped because fp16 gradients overflowed; null with other precisions. */
   skippedSteps: number | null
   stages: StageSummary[]
@@ -195,6 +211,7 @@ export type TrainingEvent =
   | StepEvent
   | SearchEvent
   | EpochEvent
+  | TestEvent
   | CheckpointEvent
   | NoticeEvent
   | EndEvent

@@ -50,7 +50,7 @@ export function summaryText(summary: Summary): string {
   const average =
     bestEmaDecay === null
       ? ''
-      : `, best average ${percent(top1Ema)} (decay ${bestEmaDecay}, chosen by the held-out images)`
+      : `, best average ${percent(top1Ema)} (decay ${bestEmaDecay}, chosen by the ${summary.chosenBy === 'validation' ? 'validation' : 'held-out'} images)`
   const kept =
     speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
   const cooled = (figure: (cost: Cost) => string) =>
@@ -82,7 +82,7 @@ function startText(event: StartEvent): string {
   const resumed = event.resumedFrom === null ? '' : ` · resumed at step ${integer(event.resumedFrom)}`
   return [
     `${event.scheme}${event.operator ? ` by ${event.operator}` : ''} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
-    `${event.data}: ${integer(event.trainImages)} training images, ${integer(event.testImages)} held out, ${event.classes} classes`,
+    `${event.data}: ${integer(event.trainImages)} training images, ${event.validationImages === undefined ? '' : `${integer(event.validationImages)} for choosing, `}${integer(event.testImages)} held out, ${event.classes} classes`,
     `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads, ${event.precision}${resumed}`,
   ].join('\n')
 }

@@ -62,19 +62,25 @@ export function settle(config: Config, dataset: Dataset, device: Device): { conf
   return { config: resolveConfig({ ...config, model, batch }), notices: [`chose ${name}, ${why}${smaller}`] }
 }
 
-/** Images whose statistics batch norm takes together where the recipe leaves it to us: enough to be steady, few enough to fit. */
-const batchNormImages = { cpu: 32, cuda: 256 }
+/** Images computed together where that is not measured; batch norm takes its statistics over them: enough to be steady, few enough to fit. */
+const imagesTogether = { cpu: { batchNorm: 32, other: 16 }, cuda: { batchNorm: 256, other: 256 } }
 
-/**
- * The recipe with its micro-batch settled, where it is more than a matter of speed: batch norm takes its statistics over one.
- */
+/** The recipe with its micro-batch settled, where it is more than a matter of speed: with batch norm, or to be deterministic. */
 export function settleMicroBatch(config: Config, model: Model, device: Device): { config: Config; notices: string[] } {
-  if (config.microBatch !== 'auto' || !model.batchNorm) return { config, notices: [] }
-  const most = device.kind === 'cpu' ? batchNormImages.cpu : batchNormImages.cuda
-  const microBatch = microBatches(config.batch).findLast((size) => size <= most) ?? config.batch
+  const { batch, deterministic } = config
+  if (config.microBatch !== 'auto' || !(model.batchNorm || deterministic)) return { config, notices: [] }
+  const most = imagesTogether[device.kind === 'cpu' ? 'cpu' : 'cuda'][model.batchNorm ? 'batchNorm' : 'other']
+  const microBatch = microBatches(batch).findLast((size) => size <= most) ?? batch
   const notices =
-    microBatch === config.batch ? [] : [`batch norm takes its statistics over ${microBatch} images at a time`]
+    microBatch === batch || !model.batchNorm
+      ? []
+      : [`batch norm takes its statistics over ${microBatch} images at a time`]
   return { config: { ...config, microBatch }, notices }
+}
+
+/** The recipe with nothing left to a clock where it is to be deterministic: a search compares multiply-adds, not times. */
+export function settleTimes(config: Config): Config {
+  return config.deterministic ? { ...config, search: { ...config.search, time: 'flops' } } : config
 }
 
 /** Images prepared at a time: as many as there are threads for it. */

@@ -23,6 +23,7 @@ export function checkSameData(began: DataIdentity, now: DataIdentity, name: stri
   const changes = [
     ...classChanges(began.classes, now.classes),
     ...splitChanges('training', began.train, now.train),
+    ...splitChanges('validation', began.validation ?? noImages, now.validation ?? noImages),
     ...splitChanges('held-out', began.test, now.test),
   ]
   if (changes.length === 0) return
@@ -30,6 +31,8 @@ export function checkSameData(began: DataIdentity, now: DataIdentity, name: stri
     'Give the data that the run began with (--data names a folder that was moved), or start a new run. Epochs, rates and the images held out follow from the data, so that none can be added on the way.'
   throw new AutoprogError('DATA', `${name} has changed since the run began: ${changes.join('; ')}`, { hint })
 }
+
+const noImages: SplitIdentity = { images: 0, fingerprint: '' }
 
 function classChanges(began: readonly string[], now: readonly string[]): string[] {
   const missing = began.filter((name) => !now.includes(name))
@@ -93,6 +96,7 @@ export function labelledAs(classes: readonly string[], dataset: Dataset): Datase
     ...dataset,
     classes,
     train: relabelled(dataset.train),
+    ...(dataset.validation && { validation: relabelled(dataset.validation) }),
     test: relabelled(dataset.test),
     notices: [...dataset.notices, ...notices],
   }

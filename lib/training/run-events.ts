@@ -1,7 +1,7 @@
 /** What a run says of itself: its start, its stages, its summary. */
 
 import { operatorOf } from '../recipe/values.js'
-import type { EpochEvent, StartEvent, Summary, TrainingEvent } from '../report/events.js'
+import type { EpochEvent, StartEvent, Summary, TestEvent, TrainingEvent } from '../report/events.js'
 import { readSummary } from '../report/run-folder.js'
 import type { Run } from './run.js'
 import { keyOf } from './run.js'
@@ -19,6 +19,7 @@ export function startEvent({ config, dataset, device, model, loader, stages, sta
     parameters: model.parameterCount(),
     classes: dataset.classes.length,
     trainImages: dataset.train.length,
+    ...(dataset.validation && { validationImages: dataset.validation.length }),
     testImages: dataset.test.length,
     epochs: stages.epochs,
     stepsPerEpoch: loader.stepsPerEpoch,
@@ -47,12 +48,15 @@ export function stageEvent({ config, state, stage, stages, loader, tuner }: Run)
   }
 }
 
-export function summaryOf({ config, dataset, model, state, options, stages, totalSeconds }: Run): Summary {
+/** `tested`: what the test images say, where the last epoch was evaluated on others. */
+export function summaryOf(run: Run, tested: TestEvent | undefined): Summary {
+  const { config, dataset, model, state, options, stages, totalSeconds } = run
   const { lastEpoch } = state
   const best = lastEpoch?.emas.reduce<EpochEvent['emas'][number] | undefined>(
     (top, ema) => (top && top.top1 >= ema.top1 ? top : ema),
     undefined,
   )
+  const figures = tested ?? lastEpoch
   return summarize(state.tally, {
     scheme: config.schedule.kind,
     model: model.name,
@@ -60,9 +64,10 @@ export function summaryOf({ config, dataset, model, state, options, stages, tota
     seed: config.seed,
     epochs: stages.epochs,
     batch: config.batch,
-    top1: lastEpoch?.top1 ?? null,
-    top1Ema: best?.top1 ?? null,
+    top1: figures?.top1 ?? null,
+    top1Ema: figures?.emas.find(({ decay }) => decay === best?.decay)?.top1 ?? null,
     bestEmaDecay: best?.decay ?? null,
+    chosenBy: dataset.validation ? 'validation' : 'test',
     totalSeconds: totalSeconds(),
     flopsFull: model.flops(),
     baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,

@@ -26,7 +26,7 @@ import { allLayers, createSession } from '../session/session.js'
 import { loadCheckpoint } from './checkpoint.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
-import { augmentationOf, settle, settleMicroBatch, workersOf } from './preparation.js'
+import { augmentationOf, settle, settleMicroBatch, settleTimes, workersOf } from './preparation.js'
 import { checkSameData, withAbsolutePaths } from './run-data.js'
 import type { Stage, Stages } from './stages.js'
 import { planRun } from './stages.js'
@@ -115,7 +115,7 @@ export async function openRun(
   if (baseline !== undefined) readSummary(baseline) // a wrong folder is known before the first step, not after the last
   const recipe = withAbsolutePaths(given)
   const dataset = await loadDataset(recipe.data, {
-    seed: given.seed,
+    ...{ seed: given.seed, validation: given.validation },
     ...(signal && { signal }),
     ...(onListing && { onListing }),
     ...(onReading && { onProgress: onReading }),
@@ -124,7 +124,7 @@ export async function openRun(
   try {
     const chosen = settle(recipe, dataset, device)
     const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
-    const { config, notices: settled } = settleMicroBatch(chosen.config, model, device)
+    const { config, notices: settled } = settleMicroBatch(settleTimes(chosen.config), model, device)
     labelMaps = await labelMapsOf(config, dataset)
     const notices = [...chosen.notices, ...settled, ...(labelMaps?.notices ?? [])]
     return await beginRun({ config, options, dataset, device, model, labelMaps, notices, checkFolder })

@@ -113,7 +113,17 @@ export function summarize(
   tally: Tally,
   facts: Pick<
     Summary,
-    'scheme' | 'model' | 'data' | 'seed' | 'epochs' | 'batch' | 'top1' | 'top1Ema' | 'bestEmaDecay' | 'totalSeconds'
+    | 'scheme'
+    | 'model'
+    | 'data'
+    | 'seed'
+    | 'epochs'
+    | 'batch'
+    | 'top1'
+    | 'top1Ema'
+    | 'bestEmaDecay'
+    | 'chosenBy'
+    | 'totalSeconds'
   > & { flopsFull: number; baselineSeconds: number | null },
 ): Summary {
   const { flopsFull, baselineSeconds, ...rest } = facts

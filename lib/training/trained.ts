@@ -51,7 +51,7 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   // Of the run's own data only what was held out can be tested, by whatever path they are named.
   const own = data === undefined || samePlace(data, config.data)
   const loaded = await loadDataset(data ?? config.data, {
-    ...{ seed: config.seed, ...load },
+    ...{ seed: config.seed, validation: config.validation, ...load },
     ...(own && { halves: 'held-out' as const }),
   })
   const closing: (() => Promise<void>)[] = [loaded.close]

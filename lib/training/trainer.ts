@@ -8,15 +8,14 @@ import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
 import { hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
 import { lockRun } from '../report/run-lock.js'
-import type { WeightsName } from '../session/batch.js'
 import { saveCheckpoint } from './checkpoint.js'
-import { evaluateHeldOut } from './held-out.js'
-import { bottleneck, evaluationOf, workersOf } from './preparation.js'
+import { bottleneck, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
-import { inputsOf, keyOf, layersAt, openRun, openSearch, subnetworkAt } from './run.js'
+import { keyOf, openRun, openSearch, subnetworkAt } from './run.js'
+import { evaluateCandidates, evaluateOn, resolutionOf, testAtEnd } from './run-evaluation.js'
 import { stageEvent, startEvent, summaryOf } from './run-events.js'
 import { growthTo } from './stages.js'
-import { addScoring, addSeconds, closeEpoch, enterStage } from './tally.js'
+import { addSeconds, closeEpoch, enterStage } from './tally.js'
 import { rateAt, trainStep } from './train-step.js'
 
 export type { TrainOptions } from './run.js'
@@ -56,8 +55,10 @@ async function* trainingEvents(
     if (run.state.stage >= 0) yield stageEvent(run)
     for (const message of [...run.dataset.notices, ...run.notices.splice(0)]) yield { type: 'notice', message }
     while (run.state.step < run.stages.steps || run.state.epochDue) yield* trainSegment(run)
+    const tested = run.dataset.validation && (await testAtEnd(run))
+    if (tested) yield tested
     checkFolder()
-    yield { type: 'end', summary: summaryOf(run) }
+    yield { type: 'end', summary: summaryOf(run, tested) }
   } finally {
     await run?.session.close()
     await run?.labelMaps?.close()
@@ -171,45 +172,6 @@ async function* enterNextStage(run: Run): AsyncGenerator<TrainingEvent> {
   yield stageEvent(run)
 }
 
-/** Losses of all candidates on a fixed list of training batches, with the fastest average's weights, in train mode. */
-async function evaluateCandidates(run: Run): Promise<void> {
-  const { session, stage, config, loader, stages, state, options, model } = run
-  const started = performance.now()
-  const { decays } = config.ema
-  const fastest: WeightsName = `ema${decays.indexOf(Math.min(...decays))}`
-  const strengths = stages.regularization(stage, true)
-  const losses: number[] = []
-  const total = stage.candidates.length * config.search.batches * config.batch
-  let seen = 0
-  for (const candidate of stage.candidates) {
-    let sum = 0
-    const fixed = loader.fixedBatches(config.search.batches, {
-      sizeOf: () => candidate.resolution,
-      strengthOf: () => strengths,
-      ...(options.signal && { signal: options.signal }),
-    })
-    for await (const batch of fixed) {
-      const { loss } = await session.forward({
-        ...inputsOf(run, batch, candidate),
-        weights: fastest,
-        mode: 'train',
-        // Batch norm's statistics are then those that steps take.
-        ...(model.batchNorm && { microBatch: Number(config.microBatch) }),
-        stochasticDepth: strengths.stochasticDepth,
-        step: batch.step,
-      })
-      sum += loss!
-      seen += batch.labels.length
-      options.onComparing?.(seen, total)
-    }
-    losses.push(sum / config.search.batches)
-  }
-  run.search!.recordLosses(losses)
-  const once = stage.candidates.reduce((sum, candidate) => sum + model.flops(candidate), 0)
-  addScoring(state.tally, config.search.batches * once)
-  addSeconds(state.tally, (performance.now() - started) / 1000, true)
-}
-
 /** The winner inherits the supernet's weights: the layers that it does not run are dropped. */
 async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
   const { state, stage, session } = run
@@ -234,43 +196,29 @@ async function* endSearch(run: Run): AsyncGenerator<TrainingEvent> {
 }
 
 async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
-  const { state, loader, config, stages, dataset, session, options, stage } = run
+  const { state, loader, config, stages, dataset, options, stage } = run
   const epoch = Math.ceil(state.step / loader.stepsPerEpoch)
   const last = state.step === stages.steps
-  const { every, averages, batch } = config.evaluation
+  const { every, averages } = config.evaluation
   const due = last || (every > 0 && epoch % every === 0)
-  const resolution = config.evaluation.resolution ?? state.subnetwork.resolution
   const decays = due && (last || averages === 'always') ? config.ema.decays : []
   // Before what may fail: broken images, a disk gone, memory.
   const saves = options.out !== undefined && (last || epoch % config.checkpoint.every === 0)
   if (saves && run.savedAt !== state.step) yield await checkpoint(run)
   const started = performance.now()
-  const weights: WeightsName[] = due ? ['model', ...decays.map((_, index): WeightsName => `ema${index}`)] : []
-  const results = due
-    ? await evaluateHeldOut(session, dataset.test, {
-        batch,
-        resolution,
-        layers: layersAt(run, state.subnetwork),
-        weights,
-        evaluation: evaluationOf(config, dataset.test),
-        workers: workersOf(config),
-        signal: options.signal,
-        onProgress: options.onEvaluating,
-      })
-    : []
-  const [model, ...emas] = results
+  const figures = due ? await evaluateOn(run, dataset.validation ?? dataset.test, decays) : undefined
   const event: EpochEvent = {
     type: 'epoch',
     epoch,
     step: state.step,
     stage: stage.index + 1,
     depth: state.subnetwork.depth,
-    resolution,
+    resolution: resolutionOf(run),
     ...closeEpoch(state.tally),
-    top1: model?.top1 ?? null,
-    top5: model?.top5 ?? null,
-    testLoss: model?.loss ?? null,
-    emas: emas.map((accuracy, index) => ({ decay: decays[index]!, ...accuracy })),
+    top1: figures?.top1 ?? null,
+    top5: figures?.top5 ?? null,
+    testLoss: figures?.loss ?? null,
+    emas: figures?.emas ?? [],
     learningRate: rateAt(run, state.step - 1),
     evaluateSeconds: (performance.now() - started) / 1000,
   }

@@ -2,7 +2,7 @@
 import { AutoprogError, nearest } from '../../errors.js'
 import type { Fault } from '../image/fault.js'
 import type { LoadOptions } from './dataset.js'
-import { findHalves, halfOf, heldOutHalves } from './halves.js'
+import { findHalves, type HalfName, halfOf, heldOutHalves } from './halves.js'
 import {
   type Children,
   childrenOf,
@@ -28,6 +28,8 @@ export interface Arrangement {
   /** Sorted by name. */
   readonly classes: readonly string[]
   readonly train: LabelledPaths
+  /** Undefined unless one was asked for and the tree has one beside its test half. */
+  readonly validation?: LabelledPaths | undefined
   /** Undefined where the tree has no test half. */
   readonly test: LabelledPaths | undefined
   readonly notices: readonly string[]
@@ -37,14 +39,19 @@ export interface Arrangement {
 
 /**
  * Finds `CLASS/…`, or `train/CLASS/…` beside `val/CLASS/…` or `test/CLASS/…` under these or other usual names, under the tree's
- * root or under the one folder that holds everything. Of val and test val is the half that is held out. With halves 'all' there
- * may be a test half alone, or a single class. Throws DATA where that is not what the tree holds.
+ * root or under the one folder that holds everything. Of val and test val is the half that is held out, unless a validation part is
+ * asked for: then it is that, and test is held out. With halves 'all' there may be a test half alone, or a single class. Throws DATA
+ * where that is not what the tree holds.
  */
-export function arrangeClassFolders(listing: Listing, { halves }: Pick<LoadOptions, 'halves'> = {}): Arrangement {
+export function arrangeClassFolders(
+  listing: Listing,
+  { halves, validation: share = 0 }: Pick<LoadOptions, 'halves' | 'validation'> = {},
+): Arrangement {
   const { images, notices } = onlyImages(listing)
   const root = skipWrapper(images, (name) => halfOf(name)?.rest === '')
   const top = childrenOf(images, root)
-  const { train: trainName, test: testName, others } = chooseHalves(images, root, top, halves === 'all')
+  const chosen = chooseHalves(images, root, top, { testAlone: halves === 'all', threeParts: share > 0 })
+  const { train: trainName, validation: validationName, test: testName, others } = chosen
   notices.push(...others)
   if (trainName === undefined && testName === undefined) notices.push(...likeHalves(images, top))
   const insideOf = (name: string) => skipSameHalf(images, `${root}${name}/`, name)
@@ -62,18 +69,30 @@ export function arrangeClassFolders(listing: Listing, { halves }: Pick<LoadOptio
   if (test === undefined) return { classes, train, test, notices, faults }
   const matched = matchClasses(test, classes)
   notices.push(`the test images are those in ${root}${testName}/`, ...matched.notices)
-  return { classes, train, test: matched, notices, faults }
+  if (validationName === undefined) return { classes, train, test: matched, notices, faults }
+  const validation = matchClasses(labelClasses(images, insideOf(validationName)), classes)
+  notices.push(
+    `those in ${root}${validationName}/ choose between the weights and their averages`,
+    ...validation.notices,
+  )
+  return { classes, train, validation, test: matched, notices, faults }
 }
 
 interface ChosenHalves {
   readonly train?: string
+  readonly validation?: string
   readonly test?: string
   /** Notices of what is in neither. */
   readonly others: readonly string[]
 }
 
 /** Which of the folders under the root are halves, and which of several for testing is taken; none where all are classes. */
-function chooseHalves(images: ImageListing, root: string, top: Children, testAlone: boolean): ChosenHalves {
+function chooseHalves(
+  images: ImageListing,
+  root: string,
+  top: Children,
+  { testAlone, threeParts }: { testAlone: boolean; threeParts: boolean },
+): ChosenHalves {
   const names = [...top.folders.keys()]
   const inside = (name: string) => top.folders.get(name)!
   const { source } = images
@@ -94,8 +113,13 @@ function chooseHalves(images: ImageListing, root: string, top: Children, testAlo
   if (!isHalf) return { others: [] }
   // What is to be predicted in a contest has no classes.
   const unlabelled = found.heldOut.filter((name) => halfOf(name)!.half === 'test' && inside(name).folders.size === 0)
-  const [test, ...rest] = found.heldOut.filter((name) => !unlabelled.includes(name))
-  const taken = [train, ...(test === undefined ? [] : [test])]
+  const labelled = found.heldOut.filter((name) => !unlabelled.includes(name))
+  const first = (half: HalfName) => labelled.find((name) => halfOf(name)!.half === half)
+  const [val, ownTest] = [first('val'), first('test')]
+  const three = threeParts && val !== undefined && ownTest !== undefined
+  const [test, validation] = three ? [ownTest, val] : [labelled[0], undefined]
+  const taken = [train, test, validation].filter((name) => name !== undefined)
+  const rest = labelled.filter((name) => !taken.includes(name))
   const others = [
     ...unlabelled.map(
       (name) => `the ${inside(name).images} images in ${root}${name}/ lie in no class folders: passed over`,
@@ -105,7 +129,7 @@ function chooseHalves(images: ImageListing, root: string, top: Children, testAlo
     ),
     ...restNotices(images, root, [...taken, ...unlabelled, ...rest]),
   ]
-  return { train, ...(test !== undefined && { test }), others }
+  return { train, ...(validation !== undefined && { validation }), ...(test !== undefined && { test }), others }
 }
 
 function restNotices({ files, source }: Listing, root: string, taken: readonly string[]): string[] {

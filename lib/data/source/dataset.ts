@@ -10,7 +10,7 @@ export interface Image {
   readonly channels: 1 | 3
 }
 
-/** One half of a dataset. */
+/** One half of a dataset, or a part of one. */
 export interface Split {
   readonly length: number
   /** Class index of every image (length). */
@@ -30,6 +30,8 @@ export interface Split {
   pixels?(index: number): Uint8Array
   /** How to name image `index` to a human: a path, or a member of an archive. */
   nameOf(index: number): string
+  /** What tells image `index` from the others wherever the data lie; its name if not given. */
+  keyOf?(index: number): string
   /** Tells whether the images are the same, in the same order, wherever they lie; `identify` gives a whole dataset's. */
   fingerprint(): Promise<string>
 }
@@ -39,6 +41,8 @@ export interface Dataset {
   readonly classes: readonly string[]
   readonly channels: 1 | 3
   readonly train: Split
+  /** Images that neither train nor test: they choose between the weights and their averages. Undefined unless asked for. */
+  readonly validation?: Split | undefined
   readonly test: Split
   /** Things to tell the user once: records dropped, a split that was made. */
   readonly notices: readonly string[]
@@ -57,6 +61,11 @@ export interface LoadOptions {
   readonly halves?: 'held-out' | 'all'
   /** Share of each class held out for testing where the data has no test half of its own, in (0, 1); 0.1 if not given. */
   readonly holdOut?: number
+  /**
+   * Share of each class's training images to keep for choosing, in [0, 1); none if not given. Where the data has a val beside a
+   * test half, that is taken instead.
+   */
+  readonly validation?: number
   /** Chooses the images held out. */
   readonly seed?: number
   /** Share of broken images above which loading fails; 0.01 if not given. */

@@ -18,13 +18,14 @@ export interface EncodedImages {
   read(index: number): Promise<Uint8Array>
   /** As in a split. */
   fingerprint(): Promise<string>
+  keyOf?(index: number): string
   fileOf?(index: number): string | undefined
   /** Makes an image of the bytes; they are those of an image file if not given. */
   decode?(bytes: Uint8Array, index: number): Promise<Image>
 }
 
 /** A split whose images are decoded each time they are asked for. */
-export function encodedSplit({ labels, channels, nameOf, read, fingerprint, ...given }: EncodedImages): Split {
+export function encodedSplit({ labels, channels, nameOf, keyOf, read, fingerprint, ...given }: EncodedImages): Split {
   const decode =
     given.decode ?? ((bytes: Uint8Array, index: number) => decodeImage(bytes, { name: nameOf(index), channels }))
   const readChecked = async (index: number) => {
@@ -37,7 +38,16 @@ export function encodedSplit({ labels, channels, nameOf, read, fingerprint, ...g
     channels === 3 && given.decode === undefined
       ? { read: readChecked, ...(given.fileOf && { fileOf: given.fileOf }) }
       : {}
-  return { length: labels.length, labels, uniform: undefined, load, ...encoded, nameOf, fingerprint }
+  return {
+    length: labels.length,
+    labels,
+    uniform: undefined,
+    load,
+    ...encoded,
+    nameOf,
+    ...(keyOf && { keyOf }),
+    fingerprint,
+  }
 }
 
 type DecodeAheadOptions = Pick<LoadOptions, 'maxBroken' | 'signal' | 'onProgress'>

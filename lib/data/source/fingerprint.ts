@@ -8,6 +8,7 @@ export interface DataIdentity {
   /** In the order of their indices. */
   readonly classes: readonly string[]
   readonly train: SplitIdentity
+  readonly validation?: SplitIdentity
   readonly test: SplitIdentity
 }
 
@@ -17,9 +18,12 @@ export interface SplitIdentity {
   readonly fingerprint: string
 }
 
-export async function identify({ classes, train, test }: Dataset): Promise<DataIdentity> {
+export async function identify({ classes, train, validation, test }: Dataset): Promise<DataIdentity> {
   const of = async (split: Split) => ({ images: split.length, fingerprint: await split.fingerprint() })
-  return { classes, train: await of(train), test: await of(test) }
+  return {
+    ...{ classes, train: await of(train), test: await of(test) },
+    ...(validation && { validation: await of(validation) }),
+  }
 }
 
 /** Images of which the sizes count, spread evenly over a larger split: a million files then take about a second. */

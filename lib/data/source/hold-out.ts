@@ -1,5 +1,5 @@
 /**
- * Which images of data without a test half are kept for testing. Each image's class and name draw a number, and those below
+ * Which images are kept back, for testing or for choosing. Each image's class and name draw a number, and those below
  * the share are held out: what becomes of an image then depends on no other, so that images added later move none.
  */
 import { crc32 } from '../../checksum.js'
@@ -20,12 +20,17 @@ const hashOf = (text: string): number => crc32(Buffer.from(text.normalize()))
  * one on either side. Where that has to be forced it is the image with the lowest number that is held out, or the one with the
  * highest that is not; only the latter may, once other images are there, become an image for testing after all.
  */
-export function chooseHeldOut({ labels, classes, nameOf }: NamedImages, share: number, seed: number): Uint8Array {
+export function chooseHeldOut(
+  { labels, classes, nameOf }: NamedImages,
+  share: number,
+  seed: number,
+  purpose: Purpose = Purpose.split,
+): Uint8Array {
   const held = new Uint8Array(labels.length)
   const classHashes = classes.map(hashOf)
   const found = classes.map(() => ({ images: 0, held: 0, lowest: 0, least: 1, highest: 0, most: -1 }))
   labels.forEach((label, index) => {
-    const number = draw(seed, Purpose.split, classHashes[label]!, hashOf(nameOf(index)))[0] / 2 ** 32
+    const number = draw(seed, purpose, classHashes[label]!, hashOf(nameOf(index)))[0] / 2 ** 32
     const ofClass = found[label]!
     ofClass.images += 1
     if (number < share) {

@@ -27,7 +27,7 @@ export interface ImageTree extends Listing {
   close(): Promise<void>
 }
 
-type ListOptions = Pick<LoadOptions, 'halves' | 'holdOut' | 'seed'>
+type ListOptions = Pick<LoadOptions, 'halves' | 'holdOut' | 'seed' | 'validation'>
 
 export interface Trees {
   readonly train: ImageTree
@@ -39,10 +39,11 @@ export interface Half extends LabelledPaths {
   readonly tree: ImageTree
 }
 
-/** Which images train and which test. */
+/** Which images train, which test, and which choose where the data has such a part. */
 export interface Halves {
   readonly classes: readonly string[]
   readonly train: Half
+  readonly validation?: Half | undefined
   readonly test: Half
   readonly notices: readonly string[]
   readonly faults: readonly Fault[]
@@ -67,12 +68,13 @@ export async function listTrees(
     if (!(share > 0 && share < 1)) {
       throw new AutoprogError('CONFIG', expected('a number above 0 and below 1', 'holdOut', share))
     }
-    const { classes, train, test, notices, faults } = arrange(trees, options)
-    const split = ({ tree, paths, labels }: Half) =>
+    const { classes, train, validation, test, notices, faults } = arrange(trees, options)
+    const split = ({ tree, paths, labels, root }: Half) =>
       encodedSplit({
         labels,
         channels: 3,
         nameOf: (index) => nameIn(tree, paths[index]!),
+        keyOf: (index) => keyIn(tree, paths[index]!, root),
         read: (index) => tree.read(paths[index]!),
         fingerprint: () => listingFingerprint({ paths, labels, sizeOf: (index) => tree.sizeOf(paths[index]!) }),
         ...(tree.fileOf && { fileOf: (index) => tree.fileOf!(paths[index]!) }),
@@ -80,6 +82,7 @@ export async function listTrees(
     return {
       ...{ name, classes, channels: 3, notices, faults, close },
       train: split(train),
+      ...(validation && { validation: split(validation) }),
       test: split(test),
     }
   } catch (error) {
@@ -88,16 +91,27 @@ export async function listTrees(
   }
 }
 
-/** The dataset with its halves decoded and held in memory where that serves, as `decodeAhead` says. Closes it where that fails. */
+/** The dataset with its parts decoded and held in memory where that serves, as `decodeAhead` says. Closes it where that fails. */
 export async function decodeDataset(dataset: Dataset, options: LoadOptions): Promise<Dataset> {
-  const total = dataset.train.length + dataset.test.length
-  const decode = (split: Split, before: number) =>
-    decodeAhead(split, { ...options, onProgress: (done) => options.onProgress?.(before + done, total) })
+  const { train, validation, test } = dataset
+  const parts = [train, test, ...(validation ? [validation] : [])]
+  const total = parts.reduce((sum, { length }) => sum + length, 0)
+  let before = 0
+  const notices = [...dataset.notices]
+  const decode = async (part: Split): Promise<Split> => {
+    const onProgress = (done: number) => options.onProgress?.(before + done, total)
+    const decoded = await decodeAhead(part, { ...options, onProgress })
+    before += part.length
+    notices.push(...decoded.notices)
+    return decoded.split
+  }
   try {
-    const train = await decode(dataset.train, 0)
-    const test = await decode(dataset.test, dataset.train.length)
-    const notices = [...dataset.notices, ...train.notices, ...test.notices]
-    return { ...dataset, train: train.split, test: test.split, notices }
+    const [decodedTrain, decodedTest] = [await decode(train), await decode(test)]
+    return {
+      ...{ ...dataset, train: decodedTrain, test: decodedTest },
+      ...(validation && { validation: await decode(validation) }),
+      notices,
+    }
   } catch (error) {
     await dataset.close()
     throw error
@@ -105,10 +119,13 @@ export async function decodeDataset(dataset: Dataset, options: LoadOptions): Pro
 }
 
 function arrangeHalves(trees: Trees, options: ListOptions): Halves {
-  const { classes, test, notices, ...arranged } = arrangeClassFolders(trees.train, options)
+  const { classes, validation, test, notices, ...arranged } = arrangeClassFolders(trees.train, options)
   const train = { ...arranged.train, tree: trees.train }
   const faults = namedFaults(trees.train, arranged.faults)
-  if (test !== undefined) return { classes, train, test: { ...test, tree: trees.train }, notices, faults }
+  if (test !== undefined) {
+    const inTree = (half: LabelledPaths): Half => ({ ...half, tree: trees.train })
+    return { classes, train, validation: validation && inTree(validation), test: inTree(test), notices, faults }
+  }
   if (trees.test !== undefined) {
     const half = arrangeTestHalf(trees.test, classes)
     return {
@@ -130,15 +147,15 @@ export function holdOutOf(
   classes: readonly string[],
   { halves: wanted, holdOut: share = defaultShare, seed = 0 }: ListOptions,
 ): { train: Half; test: Half; notice: string } {
-  const { tree, paths, labels, root = '' } = train
+  const { tree, paths, labels, root } = train
   if (wanted === 'all') {
     const notice = `no test half was found: all ${paths.length} images are for testing`
     return { train: { tree, paths: [], labels: new Int32Array() }, test: train, notice }
   }
-  const nameOf = (index: number) => tree.keyOf?.(paths[index]!) ?? paths[index]!.slice(root.length)
+  const nameOf = (index: number) => keyIn(tree, paths[index]!, root)
   const held = chooseHeldOut({ labels, classes, nameOf }, share, seed)
   const pick = (value: number): Half => ({
-    tree,
+    ...train,
     paths: paths.filter((_, index) => held[index] === value),
     labels: labels.filter((_, index) => held[index] === value),
   })
@@ -151,6 +168,8 @@ export function holdOutOf(
   const notice = `no test half was found: ${count} of ${paths.length} images are held out for testing (about ${Number((share * 100).toFixed(2))}% of each class, by their names and seed ${seed})`
   return { ...halves, notice }
 }
+
+const keyIn = (tree: ImageTree, path: string, root = '') => tree.keyOf?.(path) ?? path.slice(root.length)
 
 /** How to name a file to a human. */
 export const nameIn = (tree: ImageTree, path: string): string => tree.nameOf?.(path) ?? `${tree.source}/${path}`

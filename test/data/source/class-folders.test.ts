@@ -38,6 +38,23 @@ test('train beside val, validation or test makes two halves with one numbering o
     listing(['train', 'val', 'test'].flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])),
   )
   t.deepEqual(pairs(both.test!), ['val/a/1.png 0', 'val/b/1.png 1'])
+  t.is(both.validation, undefined)
+})
+
+test('where a validation part is asked for, val is it and test is held out; one of them alone is held out', (t) => {
+  const files = (...halves: string[]) => halves.flatMap((half) => [`${half}/a/1.png`, `${half}/b/1.png`])
+  const three = arrangeClassFolders(listing(files('train', 'Valid', 'test')), { validation: 0.1 })
+  t.deepEqual(pairs(three.validation!), ['Valid/a/1.png 0', 'Valid/b/1.png 1'])
+  t.deepEqual(pairs(three.test!), ['test/a/1.png 0', 'test/b/1.png 1'])
+  t.deepEqual(three.notices, [
+    'the test images are those in test/',
+    'those in Valid/ choose between the weights and their averages',
+  ])
+  for (const half of ['val', 'test']) {
+    const two = arrangeClassFolders(listing(files('train', half)), { validation: 0.1 })
+    t.is(two.validation, undefined)
+    t.is(two.test!.paths[0], `${half}/a/1.png`)
+  }
 })
 
 test('one folder around everything is looked through', (t) => {

@@ -14,7 +14,7 @@ export class AutoprogError extends Error {
   }
 }
 
-/** Words a value for a message, short and on one line: `"abc" (string)`, `[1, 2] (array)`. */
+/** Words a value for a message, short and on one line: `0`, `"abc" (string)`, `[1, 2] (array)`. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (ArrayBuffer.isView(value)) {
@@ -26,14 +26,14 @@ export function describe(value: unknown): string {
     return `[${value.slice(0, 6).map(entry).join(', ')}${value.length > 6 ? ', …' : ''}] (array)`
   if (typeof value === 'object') return `an object with keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
   if (typeof value === 'function') return `${value.name || 'a'} (function)`
-  return `${String(value)} (${typeof value})`
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : `${String(value)} (${typeof value})`
 }
 
 /** An object need not have a string to show. */
 const entry = (value: unknown): string =>
   Array.isArray(value) ? '[…]' : typeof value === 'object' && value !== null ? '{…}' : String(value)
 
-/** The one wording of a wrong value: "Expected a positive integer for batch but received 0 (number)". */
+/** The one wording of a wrong value: "Expected a positive integer for batch but received 0". */
 export function expected(what: string, subject: string, received: unknown): string {
   return `Expected ${what} for ${subject} but received ${describe(received)}`
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
 import { duration, integer, scaled } from '../report/format.js'
+import { printLine } from '../report/terminal.js'
 import type { WeightsName } from '../session/batch.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
@@ -16,8 +17,8 @@ interface AnnotateCommandOptions extends CommonOptions {
   force?: boolean
 }
 
-const example = `autoprog annotate runs/own-images-autoprog-0 photos photos-labels.safetensors
-autoprog annotate runs/teacher/checkpoints/step-00093600.safetensors photos labels.safetensors --weights ema3`
+const example = `autoprog annotate runs/own-images-autoprog-0 photos labels.safetensors
+autoprog annotate runs/teacher photos labels.safetensors --weights ema3`
 
 export function annotateCommand(): Command {
   return createCommand('annotate', 'label maps of the training images, for token labelling', example)
@@ -41,15 +42,15 @@ async function annotateImages(run: string, data: string, out: string, options: A
   const { annotate } = await import('../training/annotate.js')
   const { resolution, top, batch, weights, force } = options
   const interrupt = listenForInterrupt(() =>
-    process.stderr.write('stopping; the maps made so far are kept, and the same command goes on from there\n'),
+    printLine(process.stderr, 'stopping; the maps made so far are kept, and the same command goes on from there'),
   )
   const begun = performance.now()
-  const progress = createCounter(process.stderr, 'annotating', 'images')
+  const progress = createCounter(process.stderr, 'annotating', 'image')
   try {
     const result = await annotate(run, data, out, {
       signal: interrupt.signal,
-      onListing: createCounter(process.stderr, 'listing', 'files').show,
-      onReading: createCounter(process.stderr, 'reading', 'images').show,
+      onListing: createCounter(process.stderr, 'listing', 'file').show,
+      onReading: createCounter(process.stderr, 'reading', 'image').show,
       onProgress: progress.show,
       ...(resolution === undefined ? {} : { resolution }),
       ...(top === undefined ? {} : { top }),

@@ -7,8 +7,10 @@ import { type Check, type CheckedImage, checkDataset, type Sizes } from '../data
 import type { Dataset } from '../data/source/dataset.js'
 import { AutoprogError } from '../errors.js'
 import { type Config, loadConfig } from '../recipe/config.js'
-import { integer } from '../report/format.js'
+import { wrap } from '../report/fit.js'
+import { integer, plural } from '../report/format.js'
 import { table } from '../report/table.js'
+import { type Look, lookOf } from '../report/terminal.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
 import { addOverride, loadRecipe, type RecipeOptions } from './recipe.js'
@@ -18,9 +20,9 @@ interface CheckOptions extends CommonOptions, Pick<RecipeOptions, 'seed' | 'set'
   sheet?: string
 }
 
-const example = `autoprog check photos                            # decodes every image and names the broken ones
-autoprog check photos --sheet check.png          # and draws what training would make of some
-autoprog check --recipe recipes/cifar10-autoprog.yaml --sheet check.png`
+const example = `autoprog check photos                       # names the broken images
+autoprog check photos --sheet check.png     # and draws what training sees
+autoprog check --recipe mnist --sheet check.png`
 
 /** Without a recipe: photographs as DeiT is trained on them. */
 const defaults = [
@@ -43,7 +45,7 @@ async function check(data: string | undefined, options: CheckOptions, command: C
   const config = configOf(data, options)
   const dataset = await listDataset(config.data, { seed: config.seed })
   try {
-    const counter = createCounter(process.stderr, 'checking', 'images')
+    const counter = createCounter(process.stderr, 'checking', 'image')
     const found = await checkDataset(dataset, {
       onProgress: (done, total, broken) => counter.show(done, total, `${integer(broken)} broken`),
     }).finally(counter.clear)
@@ -92,25 +94,29 @@ const listedClasses = 40
 
 function checkText(dataset: Dataset, { images, classes, broken, refused, sizes }: Check, sheet: string | null): string {
   const { train, test, notices, name } = dataset
-  const counts = `${integer(train.length)} training images, ${integer(test.length)} held out, ${classes.length} classes`
+  const counts = `${plural(train.length, 'training image')}, ${integer(test.length)} held out, ${plural(classes.length, 'class', 'classes')}`
   const rest = refused ? 'training would refuse: above 1 % of a half' : 'training would go on without'
   const verdict =
-    broken.length === 0 ? `all ${integer(images)} images are good` : `${integer(broken.length)} broken; ${rest}`
+    broken.length === 0
+      ? images === 1
+        ? 'the one image is good'
+        : `all ${integer(images)} images are good`
+      : `${integer(broken.length)} broken; ${rest}`
+  const look = lookOf(process.stdout)
+  const lines = (texts: readonly string[]) => texts.map((text) => wrap(text, look.width, 4))
   return [
-    `${name}: ${counts}`,
-    ...notices.map((notice) => `note: ${notice}`),
-    classesText(classes),
-    ...(sizes === undefined ? [] : sizesText(sizes)),
-    ...brokenText(broken),
+    ...lines([`${name}: ${counts}`, ...notices.map((notice) => `note: ${notice}`)]),
+    classesText(classes, look),
+    ...lines([...(sizes === undefined ? [] : sizesText(sizes)), ...brokenText(broken)]),
     ...(sheet === null ? [] : [`sheet: ${sheet}`]),
     verdict,
   ].join('\n')
 }
 
-function classesText(classes: Check['classes']): string {
+function classesText(classes: Check['classes'], look: Look): string {
   const head = ['class', 'training', 'held out', 'broken']
   const row = ({ name, train, test, broken }: Check['classes'][number]) => [name, ...[train, test, broken].map(integer)]
-  if (classes.length <= listedClasses) return table(head, classes.map(row), 1)
+  if (classes.length <= listedClasses) return table(head, classes.map(row), 1, look)
   const ordered = [...classes].sort((a, b) => a.train - b.train)
   const [least, most] = [ordered[0]!, ordered.at(-1)!]
   return `classes of ${integer(least.train)} (${least.name}) to ${integer(most.train)} (${most.name}) training images`

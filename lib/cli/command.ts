@@ -1,6 +1,7 @@
 /** What every command shares: its options, how it prints, how it fails. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { AutoprogError } from '../errors.js'
+import { type Look, lookOf, paint, printLine } from '../report/terminal.js'
 
 export interface CommonOptions {
   json?: boolean
@@ -13,14 +14,19 @@ export function createCommand(name: string, description: string, example: string
     .description(description)
     .option('--json', 'print one JSON document on stdout, everything else on stderr')
     .option('--debug', 'print the stack of an error')
-    .addHelpText('after', `\nExample:\n${example.replace(/^/gm, '  ')}`)
+    .addHelpText('after', `\nExample:\n${example.replace(/^(?=autoprog )/gm, 'npx ').replace(/^/gm, '  ')}`)
     .showHelpAfterError(`(autoprog ${name} --help lists the options)`)
     .exitOverride()
 }
 
+/** An argument as a shell takes it. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** Prints a command's result: the document with `--json`, else its text. */
 export function printResult(options: CommonOptions, document: unknown, text: string): void {
-  process.stdout.write(options.json ? `${JSON.stringify(document, null, 2)}\n` : `${text}\n`)
+  printLine(process.stdout, options.json ? JSON.stringify(document, null, 2) : text)
 }
 
 /** Where a command tells how it is getting on: never where a JSON document goes. */
@@ -36,12 +42,20 @@ export function reportFailure(error: unknown, flags: readonly string[]): number 
   const message = error instanceof Error ? error.message : String(error)
   const code = known ? error.code : 'INTERNAL'
   const hint = known ? error.hint : 'this is a defect of autoprog; --debug prints where it happened'
-  process.stderr.write(`error ${code}: ${message}\n${hint === undefined ? '' : `hint: ${hint}\n`}`)
-  if (flags.includes('--debug') && error instanceof Error) process.stderr.write(`${error.stack}\n`)
-  if (flags.includes('--json')) {
-    process.stdout.write(`${JSON.stringify({ error: { code, message, hint: hint ?? null } }, null, 2)}\n`)
-  }
+  printLine(process.stderr, failureText({ code, message, hint }, lookOf(process.stderr)))
+  if (flags.includes('--debug') && error instanceof Error) printLine(process.stderr, `${error.stack}`)
+  if (flags.includes('--json'))
+    printLine(process.stdout, JSON.stringify({ error: { code, message, hint: hint ?? null } }, null, 2))
   return 1
+}
+
+/** Never broken into lines, so that a command in a hint can be copied. */
+export function failureText(
+  failure: { code: string; message: string; hint?: string | null | undefined },
+  look: Look,
+): string {
+  const { code, message, hint } = failure
+  return `${paint(look, 'red', `error ${code}:`)} ${message}${hint ? `\n${paint(look, 'dim', `hint: ${hint}`)}` : ''}`
 }
 
 /** Parses a number on the command line; its range is the recipe's matter. */

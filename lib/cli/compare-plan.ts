@@ -31,6 +31,22 @@ export function planRuns(schemes: readonly ComparedScheme[], seeds: readonly num
 }
 
 /**
+ * Seconds that runs are taken to take: as long as those of the same scheme that ended, or else of any scheme. Undefined
+ * where none ended.
+ */
+export function secondsOf(
+  runs: readonly { scheme: string }[],
+  ended: readonly { scheme: string; summary: Pick<Summary, 'totalSeconds'> }[],
+): number | undefined {
+  if (ended.length === 0) return undefined
+  const mean = (some: typeof ended) => some.reduce((sum, { summary }) => sum + summary.totalSeconds, 0) / some.length
+  return runs.reduce((sum, run) => {
+    const alike = ended.filter(({ scheme }) => scheme === run.scheme)
+    return sum + mean(alike.length > 0 ? alike : ended)
+  }, 0)
+}
+
+/**
  * The original scheme in AutoProg's time: as many epochs as that holds, never rounded down, so that the control has no
  * less time than what it controls, and never more than the original's; warm-up and cooldown in proportion.
  */

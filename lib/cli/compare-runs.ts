@@ -4,9 +4,14 @@ import { basename, join, resolve } from 'node:path'
 import { AutoprogError } from '../errors.js'
 import { type Config, configToYaml, loadConfig } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
+import { wrap } from '../report/fit.js'
+import { duration, plural } from '../report/format.js'
+import type { RunsAround } from '../report/progress.js'
 import { hasCheckpoint, hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
+import { lookOf, printLine } from '../report/terminal.js'
 import { withAbsolutePaths } from '../training/run-data.js'
-import { changesOf, type FinishedRun } from './compare-plan.js'
+import { type CommonOptions, printResult } from './command.js'
+import { changesOf, type FinishedRun, secondsOf } from './compare-plan.js'
 import type { Interrupt } from './interrupt.js'
 import { holdsRun, runTraining } from './run.js'
 
@@ -30,10 +35,17 @@ export interface Surroundings {
 /** Makes all runs in order; fewer come back where a signal stopped it. Throws CONFIG where a folder holds another recipe's run. */
 export async function makeRuns(entries: readonly Entry[], surroundings: Surroundings): Promise<FinishedRun[]> {
   const finished: FinishedRun[] = []
+  const notices = new Set<string>()
   for (const [index, entry] of entries.entries()) {
     const { scheme, seed, group, folder } = entry
-    surroundings.stream.write(`\n${scheme}, seed ${seed} (run ${index + 1} of ${entries.length})\n`)
-    const summary = await settle(entry, finished, surroundings)
+    const rest = entries.slice(index + 1)
+    const left = secondsOf([entry, ...rest], finished)
+    const about = left === undefined ? '' : `, about ${duration(left)} left for all`
+    printLine(surroundings.stream, `\n${scheme}, seed ${seed} (run ${index + 1} of ${entries.length}${about})`)
+    const summary = await settle(entry, finished, surroundings, {
+      ...{ run: index + 1, runs: entries.length, notices },
+      secondsAfter: (seconds) => secondsOf(rest, [...finished, { scheme, summary: { totalSeconds: seconds } }]) ?? 0,
+    })
     if (summary === undefined) break
     finished.push({ scheme, seed, group, folder, summary })
   }
@@ -45,9 +57,11 @@ async function settle(
   entry: Entry,
   finished: readonly FinishedRun[],
   { stream, interrupt }: Surroundings,
+  around: RunsAround,
 ): Promise<Summary | undefined> {
   const { folder } = entry
-  const asked = withAbsolutePaths(entry.recipe(finished, (notice) => stream.write(`note: ${notice}\n`)))
+  const notify = (notice: string) => printLine(stream, wrap(`note: ${notice}`, lookOf(stream).width))
+  const asked = withAbsolutePaths(entry.recipe(finished, notify))
   // What a run records is settled for its data and machine: what was asked for is kept beside it.
   const [recorded, record] = ['config.yaml', 'asked.yaml'].map((name) => join(folder, name)) as [string, string]
   if (holdsRun(folder)) {
@@ -58,16 +72,31 @@ async function settle(
     }
   }
   if (hasSummary(folder)) {
-    stream.write(`kept: ${folder} has ended already\n`)
+    printLine(stream, `kept: ${folder} has ended already`)
     return readSummary(folder)
   }
   const resume = hasCheckpoint(folder)
   const config = resume ? loadConfig({ file: recorded }) : asked
   const baseline = entry.baseline(finished)
-  const request = { config, out: folder, resume, stream, interrupt, ...(baseline !== undefined && { baseline }) }
-  const summary = await runTraining(request)
+  const request = { config, out: folder, resume, stream, interrupt, around }
+  const summary = await runTraining({ ...request, ...(baseline !== undefined && { baseline }) })
   if (holdsRun(folder)) writeAtomically(record, configToYaml(asked))
   return summary
+}
+
+/** Tells that a signal stopped runs before all had ended. */
+export function reportStop(
+  interrupt: Interrupt,
+  runs: readonly FinishedRun[],
+  planned: number,
+  options: CommonOptions,
+): void {
+  process.exitCode = interrupt.status() ?? 1
+  printLine(
+    process.stderr,
+    `stopped after ${runs.length} of ${plural(planned, 'run')}; the same command goes on from there`,
+  )
+  if (options.json) printResult(options, { interrupted: true, runs }, '')
 }
 
 /** The finished runs of folders, each a run's or one that holds runs. Throws CHECKPOINT where a folder has none. */

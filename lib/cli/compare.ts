@@ -3,9 +3,11 @@ import { join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nearest } from '../errors.js'
 import { type Config, resolveConfig, withScheme } from '../recipe/config.js'
-import { compareRuns, comparisonMarkdown, comparisonNote } from '../report/comparison.js'
+import { compareRuns, comparisonMarkdown, comparisonNote, comparisonTable } from '../report/comparison.js'
+import { wrap } from '../report/fit.js'
 import { describeMachine } from '../report/machine.js'
 import { writeAtomically } from '../report/run-folder.js'
+import { lookOf, printLine } from '../report/terminal.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import {
   baselineOf,
@@ -17,7 +19,7 @@ import {
   recipeLabels,
   shortenedOriginal,
 } from './compare-plan.js'
-import { type Entry, findRuns, makeRuns } from './compare-runs.js'
+import { type Entry, findRuns, makeRuns, reportStop } from './compare-runs.js'
 import { listenForInterrupt } from './interrupt.js'
 import { packageVersion } from './package.js'
 import { addRecipeOptions, loadRecipe, type RecipeOptions } from './recipe.js'
@@ -30,8 +32,9 @@ interface CompareOptions extends CommonOptions, RecipeOptions {
   results?: string
 }
 
-const example = `autoprog compare recipes/fashion-mnist.yaml --schemes original,prog,autoprog,original-short --seeds 0,1,2
-autoprog compare mnist.yaml mine.yaml --runs runs/compare-mnist   # each by its own scheme, beside runs that have ended`
+const example = `autoprog compare mnist --schemes original,autoprog,original-short
+autoprog compare fashion-mnist --schemes original,prog --seeds 0,1,2
+autoprog compare mnist mine.yaml --runs runs/old   # and finished runs`
 
 export function compareCommand(): Command {
   const command = createCommand(
@@ -62,12 +65,10 @@ async function compare(files: string[], options: CompareOptions, command: Comman
   const joined = findRuns(folders).filter(
     (run) => !planned.some((entry) => resolve(entry.folder) === resolve(run.folder)),
   )
-  const interrupt = listenForInterrupt((message) => process.stderr.write(`\n${message}\n`))
+  const interrupt = listenForInterrupt((message) => printLine(process.stderr, message))
   const runs = await makeRuns(planned, { stream: statusStream(options), interrupt }).finally(interrupt.release)
   if (runs.length === planned.length) return finish(recipes, [...runs, ...joined], out, options)
-  process.exitCode = interrupt.status() ?? 1
-  process.stderr.write(`stopped after ${runs.length} of ${planned.length} runs; the same command goes on from there\n`)
-  if (options.json) printResult(options, { interrupted: true, runs }, '')
+  reportStop(interrupt, runs, planned.length, options)
 }
 
 interface Recipe {
@@ -122,7 +123,11 @@ function finish(recipes: readonly Recipe[], made: readonly FinishedRun[], out: s
   writeAtomically(join(out, 'compare.json'), json)
   writeAtomically(join(out, 'compare.md'), `${markdown}\n`)
   if (options.results !== undefined) writeAtomically(options.results, json)
-  printResult(options, document, `\n${markdown}\n\nwritten to ${join(out, 'compare.json')} and compare.md`)
+  const look = lookOf(process.stdout)
+  const shown = process.stdout.isTTY
+    ? `${comparisonTable(schemes, look)}\n${wrap(comparisonNote, look.width)}`
+    : `${markdown}\n`
+  printResult(options, document, `\n${shown}\nwritten to ${join(out, 'compare.json')} and compare.md`)
 }
 
 function parseSchemes(text: string): ComparedScheme[] {

@@ -4,7 +4,8 @@ import { AutoprogError } from '../errors.js'
 import type { Device } from '../native.js'
 import { describeMachine } from '../report/machine.js'
 import { table } from '../report/table.js'
-import { type CommonOptions, createCommand, printResult } from './command.js'
+import { lookOf } from '../report/terminal.js'
+import { type CommonOptions, createCommand, failureText, printResult } from './command.js'
 import { packageVersion } from './package.js'
 
 interface Problem {
@@ -44,10 +45,9 @@ async function doctor(options: CommonOptions): Promise<void> {
     problems.push(toProblem(error))
   }
   const rows = Object.entries({ ...lines(machine), ...lines({ device, cuda, jpeg }), ...measured })
-  const complaints = problems.map(
-    ({ code, message, hint }) => `error ${code}: ${message}${hint ? `\nhint: ${hint}` : ''}`,
-  )
-  const text = [table(['what', 'found'], rows, 2), ...complaints].join('\n')
+  const look = lookOf(process.stdout)
+  const complaints = problems.map((problem) => failureText(problem, look))
+  const text = [table(['what', 'found'], rows, 2, look), ...complaints].join('\n')
   printResult(options, { machine, device, cuda, jpeg, measured, problems }, text)
   if (problems.length > 0) process.exitCode = 1
 }

@@ -1,10 +1,13 @@
 /** `autoprog evaluate`: held-out accuracy of a run's weights and of its averages. */
 import type { Command } from 'commander'
-import { integer, percent, small } from '../report/format.js'
+import { wrap } from '../report/fit.js'
+import { percent, plural, small } from '../report/format.js'
 import { table } from '../report/table.js'
+import { lookOf } from '../report/terminal.js'
 import type { Accuracy } from '../training/evaluate.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
+import { checkRun } from './run.js'
 
 interface EvaluateOptions extends CommonOptions {
   data?: string
@@ -22,10 +25,11 @@ export function evaluateCommand(): Command {
 }
 
 async function evaluateRun(run: string, options: EvaluateOptions): Promise<void> {
+  checkRun(run)
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { evaluate } = await import('../training/evaluate.js')
   const { data, resolution } = options
-  const progress = createCounter(process.stderr, 'evaluating', 'images')
+  const progress = createCounter(process.stderr, 'evaluating', 'image')
   const result = await evaluate(run, {
     onProgress: progress.show,
     ...(data === undefined ? {} : { data }),
@@ -33,9 +37,11 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   }).finally(progress.clear)
   const row = (name: string, { top1, top5, loss }: Accuracy) => [name, percent(top1), percent(top5), small(loss)]
   const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
-  printResult(
-    options,
-    { run, ...result },
-    `${result.notices.map((notice) => `note: ${notice}\n`).join('')}${integer(result.images)} images, ${result.resolution} px\n${table(['', 'top-1', 'top-5', 'loss'], rows, 1)}`,
-  )
+  const look = lookOf(process.stdout)
+  const text = [
+    ...result.notices.map((notice) => wrap(`note: ${notice}`, look.width)),
+    `${plural(result.images, 'image')}, ${result.resolution} px`,
+    table(['', 'top-1', 'top-5', 'loss'], rows, 1, look),
+  ]
+  printResult(options, { run, ...result }, text.join('\n'))
 }

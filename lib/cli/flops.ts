@@ -2,8 +2,10 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { blocksOfDepth, fullNetworkOf, subnetworkOf } from '../growth/space.js'
 import type { Model } from '../models/model.js'
-import { gain, integer, scaled, times } from '../report/format.js'
+import { wrap } from '../report/fit.js'
+import { gain, integer, plural, scaled, times } from '../report/format.js'
 import { table } from '../report/table.js'
+import { lookOf } from '../report/terminal.js'
 import { type CommonOptions, createCommand, parseNumber, parseNumbers, printResult } from './command.js'
 
 interface Stage {
@@ -18,7 +20,7 @@ interface FlopsOptions extends CommonOptions {
 }
 
 const example = `autoprog flops deit_small_patch16_224 --resolution 160 --depth 6
-autoprog flops deit_small_patch16_224 --schedule 0.4,0.6,0.8,1/0.4,0.6,0.8,1`
+autoprog flops deit_small_patch16_224 --schedule 0.4,0.7,1/0.4,0.7,1`
 
 export function flopsCommand(): Command {
   return createCommand('flops', 'forward multiply-adds and parameters of a model', example)
@@ -45,7 +47,11 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
   const cost = model.flops({ blocks, resolution })
   const parameters = model.parameterCount(blocks)
   const document = { model: name, depth, resolution, flops: cost, parameters }
-  const text = `${name}, ${depth} layers, ${resolution} px: ${scaled(cost)} multiply-adds an image, forward; ${integer(parameters)} parameters`
+  const look = lookOf(process.stdout)
+  const text = wrap(
+    `${name}, ${plural(depth, 'layer')}, ${resolution} px: ${scaled(cost)} multiply-adds an image, forward; ${integer(parameters)} parameters`,
+    look.width,
+  )
   if (options.schedule === undefined) return printResult(options, document, text)
   const schedule = scheduleCost(model, options.schedule)
   const rows = schedule.stages.map((stage, index) => [
@@ -54,9 +60,9 @@ async function flops(name: string, options: FlopsOptions): Promise<void> {
     `${stage.resolution}`,
     scaled(stage.flops),
   ])
-  const drawn = table(['stage', 'layers', 'pixels', 'MACs'], rows)
+  const drawn = table(['stage', 'layers', 'pixels', 'MACs'], rows, 0, look)
   const average = `average of stages of equal length, without searches and cooldown: ${scaled(schedule.average)}; theoretical speed-up ${times(schedule.speedup)} (${gain(schedule.speedup)})`
-  printResult(options, { ...document, schedule }, `${text}\n${drawn}\n${average}`)
+  printResult(options, { ...document, schedule }, `${text}\n${drawn}\n${wrap(average, look.width)}`)
 }
 
 /** Forward multiply-adds per image of every stage, their mean, and the full network's against it. */

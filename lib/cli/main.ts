@@ -7,15 +7,27 @@ import { compareCommand } from './compare.js'
 import { doctorCommand } from './doctor.js'
 import { evaluateCommand } from './evaluate.js'
 import { flopsCommand } from './flops.js'
+import { helpCommand } from './help.js'
+import { listCommand } from './list.js'
+import { outliveReaders } from './output.js'
 import { packCommand } from './pack.js'
 import { packageVersion } from './package.js'
 import { paperCommand } from './paper.js'
 import { trainCommand } from './train.js'
 
-const program = new Command('autoprog')
+const program: Command = new Command('autoprog')
   .description('Trains vision transformers by automated progressive learning (AutoProg).')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
+  .helpCommand(false)
+  .configureHelp({
+    minWidthToWrap: 20,
+    subcommandTerm: (command) =>
+      [
+        command.name(),
+        ...command.registeredArguments.map((each) => (each.required ? `<${each.name()}>` : `[${each.name()}]`)),
+      ].join(' '),
+  })
   .exitOverride()
 for (const create of [
   trainCommand,
@@ -26,13 +38,14 @@ for (const create of [
   annotateCommand,
   evaluateCommand,
   flopsCommand,
+  listCommand,
   doctorCommand,
+  helpCommand,
 ]) {
   program.addCommand(create())
 }
 
-// A reader that leaves early (`autoprog train | head`) stops nothing.
-process.stdout.on('error', () => {})
+outliveReaders(program)
 
 try {
   await program.parseAsync()

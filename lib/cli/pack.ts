@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
 import { duration, integer, scaled } from '../report/format.js'
+import { printLine } from '../report/terminal.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
 import { listenForInterrupt } from './interrupt.js'
@@ -38,14 +39,14 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
   }
   const { loadDataset } = await import('../../datasets/index.js')
   const { packDataset } = await import('../data/source/packing.js')
-  const interrupt = listenForInterrupt(() => process.stderr.write('stopping; nothing is kept\n'))
+  const interrupt = listenForInterrupt(() => printLine(process.stderr, 'stopping; nothing is kept'))
   const { signal } = interrupt
   const begun = performance.now()
   try {
     const dataset = await loadDataset(data, {
       signal,
-      onListing: createCounter(process.stderr, 'listing', 'files').show,
-      onProgress: createCounter(process.stderr, 'reading', 'images').show,
+      onListing: createCounter(process.stderr, 'listing', 'file').show,
+      onProgress: createCounter(process.stderr, 'reading', 'image').show,
     })
     const { train, test, classes, channels } = dataset
     const { maxSize, quality, raw } = options
@@ -54,7 +55,7 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
       ...(quality === undefined ? {} : { quality }),
       ...(raw === undefined ? {} : { raw }),
       signal,
-      onProgress: createCounter(process.stderr, 'packing', 'images').show,
+      onProgress: createCounter(process.stderr, 'packing', 'image').show,
     }).finally(dataset.close)
     const seconds = (performance.now() - begun) / 1000
     const counts = { trainImages: train.length, testImages: test.length }

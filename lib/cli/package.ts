@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { AutoprogError, nearest } from '../errors.js'
+import { AutoprogError, expected, nearest } from '../errors.js'
 
 /** The folder that holds package.json, `recipes/` and `native/`. */
 export function packageRoot(): string {
@@ -19,11 +19,21 @@ export function packageVersion(): string {
 export function findRecipe(recipe: string): string {
   const folder = join(packageRoot(), 'recipes')
   const file = [recipe, join(folder, `${recipe}.yaml`), join(folder, basename(recipe))].find(isFile)
-  if (file !== undefined) return file
-  const names = readdirSync(folder).map((name) => basename(name, extname(name)))
+  const isData = /\.(tar|pack)$/.test(recipe)
+  if (file !== undefined && !isData) return file
+  if (isData || existsSync(recipe)) {
+    const hint = `did you mean --data ${recipe}?`
+    throw new AutoprogError('CONFIG', expected('a recipe file', 'the recipe', recipe), { hint })
+  }
+  const names = recipeNames()
   const guess = nearest(basename(recipe, extname(recipe)), names)
   const hint = guess === undefined ? `recipes in the package: ${names.join(', ')}` : `did you mean ${guess}?`
   throw new AutoprogError('CONFIG', `There is no recipe ${recipe}`, { hint })
+}
+
+/** The recipes in the package. */
+export function recipeNames(): string[] {
+  return readdirSync(join(packageRoot(), 'recipes')).map((name) => basename(name, extname(name)))
 }
 
 function isFile(path: string): boolean {

@@ -6,9 +6,10 @@ import { roundToMultiple } from '../growth/rounding.js'
 import { type Config, loadConfig, resolveConfig } from '../recipe/config.js'
 import { describeMachine } from '../report/machine.js'
 import { writeAtomically } from '../report/run-folder.js'
+import { printLine } from '../report/terminal.js'
 import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
 import type { FinishedRun } from './compare-plan.js'
-import { type Entry, makeRuns, type Surroundings } from './compare-runs.js'
+import { type Entry, makeRuns, reportStop, type Surroundings } from './compare-runs.js'
 import { listenForInterrupt } from './interrupt.js'
 import { packageVersion } from './package.js'
 import { paperComparison, paperMarkdown } from './paper-report.js'
@@ -23,7 +24,7 @@ interface PaperOptions extends CommonOptions, RecipeOptions {
 }
 
 const example = `autoprog paper IV --data /data/imagenet
-autoprog paper II --only 'deit-s, prog' --data /data/imagenet --precision bf16`
+autoprog paper II --only 'deit-s, prog' --data /data/imagenet`
 
 export function paperCommand(): Command {
   const command = createCommand(
@@ -43,17 +44,13 @@ async function paper(name: PaperTableName, options: PaperOptions, command: Comma
   const rows = selectRows(table, options.only)
   if (rows.length === 0) command.error(`No row of table ${name} holds "${options.only}": ${namesOf(table.rows)}`)
   const entries = entriesOf(rows, options)
-  const interrupt = listenForInterrupt((message) => process.stderr.write(`\n${message}\n`))
+  const interrupt = listenForInterrupt((message) => printLine(process.stderr, message))
   const surroundings = { stream: statusStream(options), interrupt }
   try {
     const runs = await makeRuns(entries, surroundings)
     const fine = runs.length === entries.length ? await fineAccuracies(rows, runs, surroundings) : undefined
     if (fine !== undefined) return finish(name, table.title, rows, runs, fine, options)
-    process.exitCode = interrupt.status() ?? 1
-    process.stderr.write(
-      `stopped after ${runs.length} of ${entries.length} runs; the same command goes on from there\n`,
-    )
-    if (options.json) printResult(options, { interrupted: true, runs }, '')
+    reportStop(interrupt, runs, entries.length, options)
   } finally {
     interrupt.release()
   }
@@ -114,7 +111,7 @@ async function fineAccuracies(
     const resolution = roundToMultiple((imageSize * 288) / 224, growthMultiple)
     const file = join(folder, `evaluation-${resolution}.json`)
     if (!existsSync(file)) {
-      stream.write(`${scheme}: evaluating at ${resolution} px\n`)
+      printLine(stream, `${scheme}: evaluating at ${resolution} px`)
       writeAtomically(file, `${JSON.stringify(await evaluate(folder, { resolution, signal: interrupt.signal }))}\n`)
     }
     const { emas } = JSON.parse(readFileSync(file, 'utf8')) as { emas: { top1: number }[] }

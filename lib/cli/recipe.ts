@@ -2,6 +2,7 @@
 import { basename, extname } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { parse } from 'yaml'
+import { AutoprogError } from '../errors.js'
 import { type Config, loadConfig, type Override } from '../recipe/config.js'
 import { parseNumber } from './command.js'
 import { findRecipe } from './package.js'
@@ -17,6 +18,9 @@ export interface RecipeOptions {
   ratio?: number
   epochs?: number
   batch?: number
+  lr?: number
+  resolution?: number
+  workers?: number
   precision?: string
   device?: string
   seed?: number
@@ -31,6 +35,9 @@ const keys = {
   ratio: 'schedule.ratio',
   epochs: 'epochs',
   batch: 'batch',
+  lr: 'optimizer.learningRate',
+  resolution: 'model.imageSize',
+  workers: 'workers',
   precision: 'precision',
   device: 'device',
   seed: 'seed',
@@ -44,6 +51,9 @@ export function addRecipeOptions(command: Command): Command {
     .option('--ratio <r>', 'smallest candidate as a share of the full network', parseNumber)
     .option('--epochs <n>', 'epochs', parseNumber)
     .option('--batch <n>', 'batch size', parseNumber)
+    .option('--lr <rate>', 'learning rate', parseNumber)
+    .option('--resolution <pixels>', 'image size of a network that the recipe spells out', parseNumber)
+    .option('--workers <n>', 'threads that decode and augment images', parseNumber)
     .option('--precision <p>', 'fp32, bf16 or fp16')
     .option('--device <d>', 'auto, cpu, cuda or cuda:N')
     .option('--set <key=value>', 'any recipe key, for example --set ema.decays=[0.99] (repeatable)', addOverride)
@@ -52,15 +62,25 @@ export function addRecipeOptions(command: Command): Command {
 /** Loads `file` (a recipe's path or name) with the flags applied. Throws CONFIG. */
 export function loadRecipe(file: string, options: RecipeOptions): { name: string; config: Config } {
   const path = findRecipe(file)
-  const flags = Object.entries(keys).flatMap(([flag, key]) => {
-    const value = options[flag as keyof typeof keys]
-    return value === undefined ? [] : [{ path: key, value }]
-  })
-  const overrides = [...flags, ...(options.set ?? [])]
-  return {
-    name: basename(path, extname(path)),
-    config: loadConfig({ file: path, overrides, scheme: options.schedule }),
+  const load = (given: RecipeOptions) => {
+    const flags = Object.entries(keys).flatMap(([flag, key]) => {
+      const value = given[flag as keyof typeof keys]
+      return value === undefined ? [] : [{ path: key, value }]
+    })
+    const overrides = [...flags, ...(given.set ?? [])]
+    return loadConfig({ file: path, overrides, scheme: given.schedule })
   }
+  const { resolution, ...others } = options
+  if (resolution !== undefined) checkSpeltOut(load(others), resolution)
+  return { name: basename(path, extname(path)), config: load(options) }
+}
+
+/** A model by name has a resolution of its own. */
+function checkSpeltOut({ model }: Config, resolution: number): void {
+  if (typeof model !== 'string') return
+  const hint =
+    'spell the network out, as in recipes/mnist.yaml, or choose another --model: autoprog list says their sizes'
+  throw new AutoprogError('CONFIG', `Cannot set a resolution of ${resolution} px for the model ${model}`, { hint })
 }
 
 export function addOverride(text: string, previous: Override[] = []): Override[] {

@@ -1,9 +1,10 @@
 /** One training run as the command line makes it: shown as it goes, stopped by a signal. */
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { AutoprogError, nearest } from '../errors.js'
 import type { Config } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
-import { createProgress } from '../report/progress.js'
+import { createProgress, type RunsAround } from '../report/progress.js'
 import { createCounter } from './counter.js'
 import type { Interrupt } from './interrupt.js'
 
@@ -14,6 +15,7 @@ export interface RunRequest {
   baseline?: string
   stream: NodeJS.WriteStream
   interrupt: Interrupt
+  around?: RunsAround
 }
 
 /** Trains to the end and returns the summary, or undefined where a signal stopped the run before. */
@@ -21,11 +23,11 @@ export async function runTraining(request: RunRequest): Promise<Summary | undefi
   const { config, out, resume, baseline, stream, interrupt } = request
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { train } = await import('../training/trainer.js')
-  const progress = createProgress({ stream, bar: stream.isTTY === true })
-  const listing = createCounter(stream, 'listing', 'files')
-  const reading = createCounter(stream, 'reading', 'images')
-  const evaluating = createCounter(stream, 'evaluating', 'images')
-  const comparing = createCounter(stream, 'comparing candidates on', 'images')
+  const progress = createProgress({ stream, around: request.around })
+  const listing = createCounter(stream, 'listing', 'file')
+  const reading = createCounter(stream, 'reading', 'image')
+  const evaluating = createCounter(stream, 'evaluating', 'image')
+  const comparing = createCounter(stream, 'comparing candidates on', 'image')
   let summary: Summary | undefined
   try {
     const options = {
@@ -71,4 +73,40 @@ export function latestRun(base: string): string {
   let latest = base
   for (let number = 2; holdsRun(`${base}-${number}`); number++) latest = `${base}-${number}`
   return latest
+}
+
+/** The runs in `folder` and in the comparisons there, the last written first. */
+export function runsIn(folder: string): string[] {
+  const foldersIn = (path: string) =>
+    existsSync(path) ? readdirSync(path, { withFileTypes: true }).filter((each) => each.isDirectory()) : []
+  const found = foldersIn(folder).flatMap(({ name }) => {
+    const path = join(folder, name)
+    return holdsRun(path)
+      ? [path]
+      : foldersIn(path)
+          .map((inner) => join(path, inner.name))
+          .filter(holdsRun)
+  })
+  const written = (run: string) =>
+    statSync(existsSync(join(run, 'events.jsonl')) ? join(run, 'events.jsonl') : run).mtimeMs
+  return found.sort((a, b) => written(b) - written(a))
+}
+
+/** Throws CHECKPOINT where there is no such folder, naming the runs that there are. */
+export function checkRun(run: string): void {
+  if (existsSync(run)) return
+  const runs = runsIn('runs')
+  const near = nearest(
+    basename(run),
+    runs.map((each) => basename(each)),
+  )
+  const guess = runs.find((each) => basename(each) === near)
+  const listed = `${runs.slice(0, 6).join(', ')}${runs.length > 6 ? ', …' : ''}`
+  const hint =
+    guess !== undefined
+      ? `did you mean ${guess}?`
+      : runs.length > 0
+        ? `runs that there are: ${listed}`
+        : 'no runs are in runs/'
+  throw new AutoprogError('CHECKPOINT', `There is no run ${run}`, { hint })
 }

@@ -1,28 +1,31 @@
 /** `autoprog train`: trains a recipe. */
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
-import { type Config, scheduleKinds } from '../recipe/config.js'
-import { hasCheckpoint, hasSummary, readSummary } from '../report/run-folder.js'
-import { summaryText } from '../report/text.js'
-import { type CommonOptions, createCommand, parseNumber, printResult, statusStream } from './command.js'
+import { type Config, configToYaml, scheduleKinds } from '../recipe/config.js'
+import { hasCheckpoint, hasSummary, lastCheckpoint, readSummary } from '../report/run-folder.js'
+import { lookOf, printLine } from '../report/terminal.js'
+import { summaryText, valueColumn } from '../report/text.js'
+import { type CommonOptions, createCommand, parseNumber, printResult, shellWord, statusStream } from './command.js'
 import { listenForInterrupt } from './interrupt.js'
 import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
 import { withScheduleOf } from './retrain.js'
-import { freshFolder, holdsRun, latestRun, runTraining } from './run.js'
+import { checkRun, freshFolder, holdsRun, latestRun, runsIn, runTraining } from './run.js'
 
 interface TrainOptions extends CommonOptions, RecipeOptions {
   out?: string
   resume?: boolean
   baseline?: string
   retrain?: string
+  dryRun?: boolean
 }
 
-const example = `autoprog train                                   # the Fashion-MNIST recipe
-autoprog train recipes/mnist.yaml --schedule original --epochs 3 --set optimizer.learningRate=5e-4
-autoprog train --resume --out runs/fashion-mnist-autoprog-0
-autoprog train --retrain runs/fashion-mnist-autoprog-0   # from scratch, with the schedule that it found`
+const example = `autoprog train                         # the Fashion-MNIST recipe
+autoprog train --data photos           # a folder with one folder a class
+autoprog train mnist --schedule original --epochs 3 --lr 5e-4
+autoprog train --resume                # the last run that has not ended
+autoprog train --retrain runs/first    # by the schedule that it found`
 
 export function trainCommand(): Command {
   const command = createCommand('train', 'trains a recipe', example).argument(
@@ -33,34 +36,49 @@ export function trainCommand(): Command {
     .addOption(new Option('--schedule <scheme>', 'training scheme').choices(scheduleKinds))
     .option('--seed <n>', 'seed of every random draw', parseNumber)
     .option('--out <folder>', 'run folder (default: runs/<recipe>-<scheme>-<seed>)')
-    .option('--resume', 'continue the run in the folder from its last checkpoint')
+    .option('--resume', 'continue the run in the folder, or the last one in runs/, from its last checkpoint')
     .option('--baseline <run>', 'folder of a finished run of the original scheme, for the practical speed-up')
     .option('--retrain <run>', 'train the schedule that a finished run found, by its recipe unless one is given')
+    .option('--dry-run', 'print the whole recipe as YAML and stop')
     .action(train)
 }
 
 async function train(recipe: string | undefined, options: TrainOptions): Promise<void> {
   const { config, out } = plan(recipe, options)
+  if (options.dryRun) return printResult(options, config, configToYaml(config).trimEnd())
   const stream = statusStream(options)
   if (options.resume && hasSummary(out)) {
     const summary = readSummary(out)
-    return printResult(options, { run: out, summary }, `${out} has ended already\n${summaryText(summary)}`)
+    return printResult(
+      options,
+      { run: out, summary },
+      `${out} has ended already\n${summaryText(summary, lookOf(process.stdout))}`,
+    )
   }
   const baseline = options.baseline
   if (baseline !== undefined) checkBaseline(baseline)
-  const interrupt = listenForInterrupt((message) => process.stderr.write(`\n${message}\n`))
-  stream.write(`run folder: ${out}\n`)
+  const interrupt = listenForInterrupt((message) => printLine(process.stderr, message))
+  printLine(stream, `run folder: ${out}`)
   const resume = options.resume === true
   const request = { config, out, resume, stream, interrupt, ...(baseline === undefined ? {} : { baseline }) }
   const summary = await runTraining(request).finally(interrupt.release)
-  if (summary !== undefined) return options.json ? printResult(options, { run: out, summary }, '') : undefined
+  if (summary !== undefined) {
+    printLine(stream, `${'weights'.padEnd(valueColumn)}${lastCheckpoint(out)}`)
+    printLine(stream, `${'next'.padEnd(valueColumn)}npx autoprog evaluate ${shellWord(out)}`)
+    return options.json ? printResult(options, { run: out, summary }, '') : undefined
+  }
   process.exitCode = interrupt.status() ?? 1
-  process.stderr.write(`stopped; to continue: autoprog train --resume --out ${out}\n`)
+  printLine(process.stderr, `stopped; to continue: npx autoprog train --resume --out ${shellWord(out)}`)
   if (options.json) printResult(options, { run: out, summary: null }, '')
 }
 
 /** The recipe to train and its folder; a resume without a recipe takes the one recorded in the folder. */
 function plan(recipe: string | undefined, options: TrainOptions): { config: Config; out: string } {
+  if (options.resume && isPlain(recipe, options)) {
+    const out = runsIn('runs').find((run) => dirname(run) === 'runs' && !hasSummary(run))
+    if (out === undefined) throw nothingToResume('runs')
+    return { config: loadRecipe(join(out, 'config.yaml'), options).config, out }
+  }
   const { name, config } =
     options.retrain === undefined
       ? loadRecipe(recipe ?? recipeFor(options.data), options)
@@ -77,8 +95,14 @@ function plan(recipe: string | undefined, options: TrainOptions): { config: Conf
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
 }
 
+/** Whether nothing says which run is meant. */
+function isPlain(recipe: string | undefined, { out, data, retrain }: TrainOptions): boolean {
+  return [recipe, out, data, retrain].every((each) => each === undefined)
+}
+
 /** The recipe with the sub-networks of a finished run's stages as its schedule. */
 function retrained(run: string, recipe: string | undefined, options: TrainOptions): { name: string; config: Config } {
+  checkRun(run)
   const { name, config } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
   return {
     name: `${recipe === undefined ? basename(run) : name}-retrained`,
@@ -98,6 +122,7 @@ function nothingToResume(folder: string): AutoprogError {
 }
 
 function checkBaseline(folder: string): void {
+  checkRun(folder)
   const { scheme } = readSummary(folder)
   if (scheme === 'original') return
   const hint = 'a practical speed-up is measured against the original scheme'

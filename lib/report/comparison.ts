@@ -1,7 +1,8 @@
 /** Statistics over runs of several schemes and seeds: the paper's tables (accuracy, average FLOPs, time, speed-ups). */
 import type { Summary } from './events.js'
 import { duration, percent, scaled, times } from './format.js'
-import { markdownTable } from './table.js'
+import { markdownTable, table } from './table.js'
+import { type Look, paint } from './terminal.js'
 
 export interface ComparedRun {
   /** What its row is called: a scheme, or what tells it from the other runs. */
@@ -98,6 +99,20 @@ export const comparisonNote =
 export function comparisonMarkdown(statistics: readonly SchemeStatistics[]): string {
   const { head, rows } = comparisonRows(statistics)
   return markdownTable(head, rows, 1)
+}
+
+/** The same as a box for a terminal; the best average stands out. */
+export function comparisonTable(statistics: readonly SchemeStatistics[], look: Look): string {
+  const { head, rows } = comparisonRows(statistics)
+  const best = Math.max(...statistics.map((each) => each.bestAverage?.mean ?? 0))
+  const shown = rows.map((row, index) =>
+    row.map((cell, column) =>
+      head[column] === 'best average' && statistics[index]?.bestAverage?.mean === best
+        ? paint(look, 'green', cell)
+        : cell,
+    ),
+  )
+  return table(head, shown, 1, look)
 }
 
 /** Head and rows of the comparison, as text. */

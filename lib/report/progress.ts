@@ -1,7 +1,7 @@
 /** Follows a run on a terminal: a bar and lines above it, or, where the stream is no terminal, plain lines now and then. */
-import { SingleBar } from 'cli-progress'
 import type { StageEvent, StepEvent, TrainingEvent } from './events.js'
-import { eventText, stepText } from './text.js'
+import { clearStatus, lookOf, type Output, printLine, showStatus } from './terminal.js'
+import { barText, eventText, type Pace, stepText } from './text.js'
 
 export interface Progress {
   show(event: TrainingEvent): void
@@ -9,73 +9,55 @@ export interface Progress {
   close(): void
 }
 
+/** The runs of which one is followed. */
+export interface RunsAround {
+  readonly run: number // from 1
+  readonly runs: number
+  /** Seconds that the runs after this one will take, if it takes so long itself. */
+  secondsAfter(seconds: number): number
+  /** Notices that were shown; they are not shown again. */
+  readonly notices: Set<string>
+}
+
 export interface ProgressOptions {
-  stream: NodeJS.WritableStream
-  /** A bar that is redrawn, for terminals; otherwise a line at most every `interval` seconds. */
-  bar: boolean
-  interval?: number
+  stream: Output
+  around?: RunsAround | undefined
   /** Clock in seconds; for tests. */
   now?: () => number
 }
 
-export function createProgress({
-  stream,
-  bar,
-  interval = 5,
-  now = () => performance.now() / 1000,
-}: ProgressOptions): Progress {
-  const pace = createPace()
-  const drawn = bar ? createBar(stream) : undefined
-  let lastLine = Number.NEGATIVE_INFINITY
+export function createProgress({ stream, around, now = () => performance.now() / 1000 }: ProgressOptions): Progress {
+  const pace = createPace(now, around)
+  const interval = stream.isTTY ? 0.1 : 5
+  let last = Number.NEGATIVE_INFINITY
   const showStep = (event: StepEvent) => {
-    const text = () => stepText(event, pace.stages(), pace.imagesPerSecond(), pace.secondsLeft(), pace.waitShare())
-    if (drawn !== undefined) drawn.update(event, text())
-    else if (now() - lastLine >= interval) {
-      lastLine = now()
-      stream.write(`${text()}\n`)
-    }
+    if (now() - last < interval) return
+    last = now()
+    // The last column stays free: some terminals go on to the next line when it is written.
+    if (stream.isTTY) showStatus(stream, barText(event, pace.tell(), lookOf(stream).width - 1))
+    else printLine(stream, stepText(event, pace.tell()))
   }
   return {
     show(event) {
       pace.see(event)
       if (event.type === 'step') return showStep(event)
-      const text = eventText(event)
+      if (event.type === 'notice' && around !== undefined) {
+        const notice = event.message.replace(/\d[\d.,]*/g, '#') // figures that were measured differ from run to run
+        if (around.notices.has(notice)) return
+        around.notices.add(notice)
+      }
+      const text = eventText(event, lookOf(stream))
       if (text === undefined) return
-      drawn?.clear()
-      stream.write(`${text}\n`)
+      printLine(stream, text)
+      if (stream.isTTY) last = Number.NEGATIVE_INFINITY // the bar comes back at once
     },
-    close: () => drawn?.clear(),
-  }
-}
-
-/** A bar that is cleared before every line of text and drawn again by the next step, so that lines stand above it. */
-function createBar(stream: NodeJS.WritableStream) {
-  const bar = new SingleBar({
-    stream,
-    format: '{bar} {percentage} % · {text}',
-    barsize: 16,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    clearOnComplete: true,
-    linewrap: true, // cuts the line at the terminal's width
-    gracefulExit: false,
-  })
-  let shown = false
-  return {
-    update(event: StepEvent, text: string) {
-      if (shown) bar.update(event.step + 1, { text })
-      else bar.start(event.steps, event.step + 1, { text })
-      shown = true
-    },
-    clear() {
-      if (shown) bar.stop()
-      shown = false
-    },
+    close: clearStatus,
   }
 }
 
 /** Speed over the last steps and, from it, the time left. */
-function createPace(size = 50) {
+function createPace(now: () => number, around: RunsAround | undefined, size = 50) {
+  const begun = now()
   let stage: StageEvent | undefined
   let recent: StepEvent[] = []
   const sum = (value: (event: StepEvent) => number) => recent.reduce((total, event) => total + value(event), 0)
@@ -85,6 +67,14 @@ function createPace(size = 50) {
     const { depth, resolution, l, n } = stage.subnetwork
     return ((event.depth * l) / depth) * ((event.resolution * n) / resolution) ** 2
   }
+  /** The last stage goes on as it is; before it, steps are taken to grow evenly to the full network's cost. */
+  const secondsLeft = () => {
+    const last = recent.at(-1)
+    if (last === undefined) return 0
+    const step = sum((event) => event.seconds) / recent.length
+    const full = stage === undefined || stage.stage === stage.stages ? step : sum((event) => event.seconds) / sum(share)
+    return ((step + full) / 2) * (last.steps - last.step - 1)
+  }
   return {
     see(event: TrainingEvent) {
       if (event.type === 'stage') {
@@ -92,18 +82,19 @@ function createPace(size = 50) {
         recent = []
       } else if (event.type === 'step') recent = [...recent.slice(1 - size), event]
     },
-    /** Unknown after a resume, until the next stage begins. */
-    stages: () => stage?.stages,
-    imagesPerSecond: () => sum((event) => event.images) / sum((event) => event.seconds),
-    waitShare: () => sum((event) => event.waited) / sum((event) => event.seconds),
-    /** The last stage goes on as it is; before it, steps are taken to grow evenly to the full network's cost. */
-    secondsLeft() {
-      const last = recent.at(-1)
-      if (last === undefined) return 0
-      const step = sum((event) => event.seconds) / recent.length
-      const full =
-        stage === undefined || stage.stage === stage.stages ? step : sum((event) => event.seconds) / sum(share)
-      return ((step + full) / 2) * (last.steps - last.step - 1)
+    tell(): Pace {
+      const left = secondsLeft()
+      return {
+        stages: stage?.stages, // unknown after a resume, until the next stage begins
+        imagesPerSecond: sum((event) => event.images) / sum((event) => event.seconds),
+        secondsLeft: left,
+        waitShare: sum((event) => event.waited) / sum((event) => event.seconds),
+        all: around && {
+          run: around.run,
+          runs: around.runs,
+          secondsLeft: left + around.secondsAfter(now() - begun + left),
+        },
+      }
     },
   }
 }

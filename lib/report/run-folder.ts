@@ -58,8 +58,16 @@ export function readEvents(folder: string): TrainingEvent[] {
 
 /** Whether a run can be resumed: it has written a checkpoint, to its end. */
 export function hasCheckpoint(folder: string): boolean {
+  return lastCheckpoint(folder) !== undefined
+}
+
+/** The file with the weights of the latest step. */
+export function lastCheckpoint(folder: string): string | undefined {
   const checkpoints = join(folder, 'checkpoints')
-  return existsSync(checkpoints) && readdirSync(checkpoints).some((file) => checkpointStep(file) !== undefined)
+  const files = existsSync(checkpoints) ? readdirSync(checkpoints) : []
+  const steps = files.filter((file) => checkpointStep(file) !== undefined)
+  const last = steps.sort((a, b) => checkpointStep(a)! - checkpointStep(b)!).at(-1)
+  return last && join(checkpoints, last)
 }
 
 /** The step of a checkpoint by its file's name; undefined for any other file. */

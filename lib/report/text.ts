@@ -1,51 +1,88 @@
-/** What a person reads of a run: one block of text for each event worth a line. */
-import type { Cost, EpochEvent, StageEvent, StartEvent, StepEvent, Summary, TrainingEvent } from './events.js'
-import { duration, integer, percent, scaled, small, times } from './format.js'
+/** What a person reads of a run: one block of text for each event worth a line, no wider than the look says. */
+import type {
+  Cost,
+  EpochEvent,
+  SearchEvent,
+  StageEvent,
+  StartEvent,
+  StepEvent,
+  Summary,
+  TrainingEvent,
+} from './events.js'
+import { fitParts, wrap } from './fit.js'
+import { duration, integer, percent, plural, scaled, small, times } from './format.js'
 import { candidatesTable, stagesTable } from './table.js'
+import { type Look, plain } from './terminal.js'
 
 /** The text of an event, or undefined where it has none (steps, checkpoints). */
-export function eventText(event: TrainingEvent): string | undefined {
+export function eventText(event: TrainingEvent, look: Look = plain): string | undefined {
   switch (event.type) {
     case 'start':
-      return startText(event)
+      return wrap(startText(event), look.width)
     case 'stage':
-      return stageText(event)
+      return wrap(stageText(event), look.width)
     case 'search':
-      return `${candidatesTable(event)}\nstage ${event.stage}: score = loss x time^${small(event.exponent)}, lowest wins`
+      return `${candidatesTable(event, look)}\n${wrap(scoreText(event), look.width)}`
     case 'epoch':
-      return epochText(event)
+      return wrap(epochText(event), look.width)
     case 'notice':
-      return `note: ${event.message}`
+      return wrap(`note: ${event.message}`, look.width)
     case 'end':
-      return summaryText(event.summary)
+      return summaryText(event.summary, look)
     case 'step':
     case 'checkpoint':
       return undefined
   }
 }
 
-/** Where a step stands: "step 120/9360 · stage 1/4 search · 4 layers, 32 px · 812 images/s · loss … · lr … · 3 min 12 s left". */
-export function stepText(
-  event: StepEvent,
-  stages: number | undefined,
-  imagesPerSecond: number,
-  secondsLeft: number,
-  waitShare: number,
-): string {
-  return [
-    `step ${event.step + 1}/${event.steps}`,
-    `stage ${event.stage}${stages === undefined ? '' : `/${stages}`} ${event.phase}`,
-    `${event.depth} layers, ${event.resolution} px`,
-    `${integer(imagesPerSecond)} images/s`,
-    ...(waitShare < 0.01 ? [] : [`waits ${percent(waitShare)}`]),
-    `loss ${small(event.loss)}`,
-    `lr ${small(event.learningRate)}`,
-    `${duration(secondsLeft)} left`,
-  ].join(' · ')
+/** What the last steps tell; unknown is undefined. Times in seconds. */
+export interface Pace {
+  readonly stages: number | undefined
+  readonly imagesPerSecond: number
+  readonly secondsLeft: number
+  /** Share of the time in which steps waited for data. */
+  readonly waitShare: number
+  /** Where a run is one of several: which, and how long all that are left will take. */
+  readonly all?: { readonly run: number; readonly runs: number; readonly secondsLeft: number } | undefined
+}
+
+/**
+ * Where a step stands: "50 % · step 120/9360 · stage 1/4 search · 4 layers, 32 px · 812 images/s · loss … · lr … · 3 min 12 s left".
+ * Loss and time left are there at any width.
+ */
+export function stepText(event: StepEvent, pace: Pace, width = Number.POSITIVE_INFINITY): string {
+  const { stages, imagesPerSecond, secondsLeft, waitShare, all } = pace
+  const part = (rank: number, text: string) => ({ rank, text })
+  return fitParts(
+    [
+      ...(all === undefined ? [] : [part(4, `run ${all.run}/${all.runs}, ${duration(all.secondsLeft)} in all`)]),
+      part(5, `step ${event.step + 1}/${event.steps}`),
+      part(2, `stage ${event.stage}${stages === undefined ? '' : `/${stages}`} ${event.phase}`),
+      part(6, `${plural(event.depth, 'layer')}, ${event.resolution} px`),
+      part(3, `${integer(imagesPerSecond)} images/s`),
+      ...(waitShare < 0.01 ? [] : [part(7, `waits ${percent(waitShare)}`)]),
+      part(0, `loss ${small(event.loss)}`),
+      part(8, `lr ${small(event.learningRate)}`),
+      part(0, `${duration(secondsLeft)} left`),
+    ],
+    width,
+  )
+}
+
+/** The same behind a bar that takes what room there is. */
+export function barText(event: StepEvent, pace: Pace, width: number): string {
+  const done = (event.step + 1) / event.steps
+  const share = `${Math.floor(100 * done)} %`
+  const [shortest, longest] = [8, 24]
+  const text = `${share} · ${stepText(event, pace, width - shortest - share.length - 4)}`
+  const cells = Math.min(longest, width - text.length - 1)
+  if (cells < shortest) return text.length <= width ? text : stepText(event, pace, width)
+  const full = Math.round(cells * done)
+  return `${'█'.repeat(full)}${'░'.repeat(cells - full)} ${text}`
 }
 
 /** The end of a run: the schedule it went through, accuracy, time, cost, speed-ups. */
-export function summaryText(summary: Summary): string {
+export function summaryText(summary: Summary, look: Look = plain): string {
   const { speedupTheoretical, speedupPractical, top1, top1Ema, bestEmaDecay } = summary
   const average =
     bestEmaDecay === null
@@ -55,23 +92,42 @@ export function summaryText(summary: Summary): string {
     speedupPractical === null ? '' : ` (${percent(speedupPractical / speedupTheoretical)} of the theoretical)`
   const cooled = (figure: (cost: Cost) => string) =>
     summary.withoutCooldown ? `; without the cooldown, as in the paper, ${figure(summary.withoutCooldown)}` : ''
+  const line = (name: string, value: string) => wrap(name.padEnd(valueColumn) + value, look.width, valueColumn)
   return [
     '',
-    `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${summary.epochs} ${summary.epochs === 1 ? 'epoch' : 'epochs'}`,
-    stagesTable(summary.stages),
-    `top-1                weights ${percent(top1)}${average}`,
-    `training time        ${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
-    ...(summary.transformedPerSecond === null ? [] : [`images a second      ${loaderText(summary)}, each thread`]),
+    wrap(
+      `${summary.scheme} · ${summary.model} · ${summary.data} · seed ${summary.seed} · ${plural(summary.epochs, 'epoch')}`,
+      look.width,
+    ),
+    stagesTable(summary.stages, look),
+    line('top-1', `weights ${percent(top1)}${average}`),
+    line(
+      'training time',
+      `${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
+    ),
+    ...(summary.transformedPerSecond === null ? [] : [line('images a second', `${loaderText(summary)}, each thread`)]),
     ...(summary.skippedSteps
       ? [
-          `skipped steps        ${integer(summary.skippedSteps)} of ${integer(summary.steps)}: fp16 gradients overflowed, the loss scale was lowered`,
+          line(
+            'skipped steps',
+            `${integer(summary.skippedSteps)} of ${integer(summary.steps)}: fp16 gradients overflowed, the loss scale was lowered`,
+          ),
         ]
       : []),
-    `average cost         ${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward${cooled((cost) => scaled(cost.flopsPerStep))}`,
-    `theoretical speed-up ${times(speedupTheoretical)}${cooled((cost) => times(cost.speedupTheoretical))}`,
-    `practical speed-up   ${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
+    line(
+      'average cost',
+      `${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward${cooled((cost) => scaled(cost.flopsPerStep))}`,
+    ),
+    line('theoretical speed-up', `${times(speedupTheoretical)}${cooled((cost) => times(cost.speedupTheoretical))}`),
+    line(
+      'practical speed-up',
+      `${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
+    ),
   ].join('\n')
 }
+
+/** Where the values of a summary begin. */
+export const valueColumn = 21
 
 function loaderText({ decodedPerSecond, transformedPerSecond }: Summary): string {
   const decoded = decodedPerSecond === null ? '' : `${integer(decodedPerSecond)} decoded, `
@@ -82,23 +138,29 @@ function startText(event: StartEvent): string {
   const resumed = event.resumedFrom === null ? '' : ` · resumed at step ${integer(event.resumedFrom)}`
   return [
     `${event.scheme}${event.operator ? ` by ${event.operator}` : ''} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
-    `${event.data}: ${integer(event.trainImages)} training images, ${event.validationImages === undefined ? '' : `${integer(event.validationImages)} for choosing, `}${integer(event.testImages)} held out, ${event.classes} classes`,
-    `${event.epochs} ${event.epochs === 1 ? 'epoch' : 'epochs'} of ${integer(event.stepsPerEpoch)} steps, batch ${event.batch} · ${event.device}, ${event.threads} threads, ${event.precision}${resumed}`,
+    `${event.data}: ${plural(event.trainImages, 'training image')}, ${event.validationImages === undefined ? '' : `${integer(event.validationImages)} for choosing, `}${integer(event.testImages)} held out, ${plural(event.classes, 'class', 'classes')}`,
+    `${plural(event.epochs, 'epoch')} of ${plural(event.stepsPerEpoch, 'step')}, batch ${event.batch} · ${event.device}, ${plural(event.threads, 'thread')}, ${event.precision}${resumed}`,
   ].join('\n')
 }
 
 function stageText({ stage, stages, phase, subnetwork, operator, candidates, microBatch }: StageEvent): string {
-  const network = `${subnetwork.depth} layers, ${subnetwork.resolution} px`
+  const network = `${plural(subnetwork.depth, 'layer')}, ${subnetwork.resolution} px`
   const what = phase === 'search' ? `search among ${candidates.length} up to ${network}` : `train ${network}`
   const grown = operator ? ` · grown by ${operator}` : ''
   return `stage ${stage}/${stages} · ${what}${grown} · micro-batch ${microBatch}`
+}
+
+/** Where a larger network's loss is no lower, its time does not count. */
+function scoreText({ stage, exponent }: SearchEvent): string {
+  const score = exponent === 0 ? 'loss (what takes longer has no lower one)' : `loss x time^${small(exponent)}`
+  return `stage ${stage}: score = ${score}, lowest wins`
 }
 
 function epochText(event: EpochEvent): string {
   const best = event.emas.reduce((a, b) => (b.top1 > a.top1 ? b : a), event.emas[0] ?? { decay: 0, top1: -1 })
   return [
     `epoch ${event.epoch}`,
-    `${event.depth} layers, ${event.resolution} px`,
+    `${plural(event.depth, 'layer')}, ${event.resolution} px`,
     `train loss ${small(event.trainLoss)}`,
     ...(event.testLoss === null ? [] : [`test loss ${small(event.testLoss)}`]),
     ...(event.top1 === null ? [] : [`top-1 ${percent(event.top1)}`]),

@@ -20,7 +20,7 @@ test('a counter shows long work now and then, and each piece of work by itself',
   let now = 1e6
   useClock(t, () => now)
   const { written, stream: log } = stream(false)
-  const counter = createCounter(log, 'evaluating', 'images')
+  const counter = createCounter(log, 'evaluating', 'image')
   const work = (seconds: number) => {
     for (let second = 0; second <= seconds; second++) {
       counter.show(100 * (second + 1), 5000, second === 5 ? 'half' : undefined)
@@ -43,7 +43,7 @@ test('on a terminal the line is taken away, where there is one', (t) => {
   let now = 0
   useClock(t, () => now)
   const { written, stream: terminal } = stream(true)
-  const counter = createCounter(terminal, 'reading', 'files')
+  const counter = createCounter(terminal, 'reading', 'file')
   counter.show(1)
   counter.clear()
   t.deepEqual(written, [])
@@ -52,5 +52,5 @@ test('on a terminal the line is taken away, where there is one', (t) => {
   counter.show(3, undefined, '1 broken')
   counter.clear()
   counter.clear()
-  t.deepEqual(written, ['\r\x1b[Kreading 3 files · 1 broken · 10 a second', '\r\x1b[K'])
+  t.deepEqual(written, ['\r\x1b[Kreading 3 files · 1 broken · 10 a second\r', '\r\x1b[K'])
 })

@@ -21,13 +21,28 @@ function autoprog(...flags: string[]) {
 test('every command has help with an example, and exits 0', (t) => {
   const { status, stdout } = autoprog('--help')
   t.is(status, 0)
-  for (const command of ['train', 'compare', 'paper', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'doctor']) {
+  for (const command of [
+    'train',
+    'compare',
+    'paper',
+    'check',
+    'pack',
+    'annotate',
+    'evaluate',
+    'flops',
+    'list',
+    'doctor',
+  ]) {
     t.regex(stdout, new RegExp(`^  ${command} `, 'm'))
     const help = autoprog(command, '--help')
     t.is(help.status, 0, help.stderr)
-    t.regex(help.stdout, new RegExp(`Example:\n  autoprog ${command}`))
+    t.regex(help.stdout, new RegExp(`Example:\n  npx autoprog ${command}`))
     t.regex(help.stdout, /--json/)
+    t.is(autoprog('help', command).stdout, help.stdout)
+    for (const line of help.stdout.split('\n')) t.true(line.length <= 80, line)
   }
+  for (const line of stdout.split('\n')) t.true(line.length <= 80, line)
+  t.is(autoprog('help').stdout, stdout)
   t.regex(autoprog('--version').stdout, /^\d+\.\d+\.\d+\n$/)
 })
 
@@ -35,6 +50,8 @@ test('every command has help with an example, and exits 0', (t) => {
 const mistakes: [flags: string[], message: RegExp][] = [
   [[], /Usage: autoprog/],
   [['trian'], /unknown command 'trian'[\s\S]*Did you mean train/],
+  [['help', 'trian'], /unknown command 'trian'[\s\S]*Did you mean train/],
+  [['help', 'qqqqqq'], /unknown command 'qqqqqq'/],
   [['train', '--epoch', '3'], /unknown option '--epoch'[\s\S]*Did you mean --epochs/],
   [['train', '--epochs', 'ten'], /Expected a number, not "ten"/],
   [['train', '--epochs', ''], /Expected a number/],
@@ -80,7 +97,20 @@ const failures: [flags: string[], message: RegExp][] = [
     /error CONFIG: .*Expected at most the peak, [\d.]+, for learningRate/,
   ],
   [['train', '--schedule', 'fixed'], /sub-?networks of a fixed schedule/],
-  [['train', '--resume'], /error CHECKPOINT: There is no run to resume in runs\/fashion-mnist-autoprog-0\nhint: /],
+  [
+    ['train', 'empty'],
+    /error CONFIG: Expected a recipe file .* but received "empty" \(string\)\nhint: did you mean --data empty\?/,
+  ],
+  [['train', 'photos.tar'], /hint: did you mean --data photos\.tar\?/],
+  [
+    ['train', '--model', 'vit_micro', '--resolution', '96'],
+    /error CONFIG: Cannot set a resolution of 96 px for the model vit_micro\nhint: /,
+  ],
+  [['train', '--lr', '0'], /for optimizer\.learningRate but received 0/],
+  [['train', '--workers', '0'], /for workers but received 0/],
+  [['train', '--resume'], /error CHECKPOINT: There is no run to resume in runs\nhint: /],
+  [['train', 'mnist', '--resume'], /error CHECKPOINT: There is no run to resume in runs\/mnist-autoprog-0\nhint: /],
+  [['evaluate', 'runs/nope'], /error CHECKPOINT: There is no run runs\/nope\nhint: no runs are in runs\/\n/],
   [['train', '--resume', '--out', 'empty'], /error CHECKPOINT: There is no run to resume in empty/],
   [['train', '--out', 'taken'], /error CHECKPOINT: taken holds a run already\nhint: add --resume/],
   [['train', '--baseline', 'empty'], /error CHECKPOINT: Cannot read empty\/summary\.json/],

@@ -111,7 +111,7 @@ for (const [signal, status] of [
     while (!output().includes('epoch 2 ') && child.exitCode === null) await new Promise((done) => setTimeout(done, 20))
     child.kill(signal)
     t.is(await ended, status, output())
-    t.regex(output(), new RegExp(`to continue: autoprog train --resume --out ${out}`))
+    t.regex(output(), new RegExp(`to continue: npx autoprog train --resume --out ${out}`))
     const last = readEvents(join(folder, out)).at(-1)
     if (last?.type !== 'checkpoint') return t.fail('it ends with a checkpoint')
     t.true(last.step >= 16)

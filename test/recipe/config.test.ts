@@ -334,8 +334,8 @@ test('a file gives line numbers, an override none', (t) => {
   t.is(
     failure(t, () => loadConfig({ file: path, overrides: [{ path: 'seed', value: -1 }] })).message,
     [
-      'Expected an integer of at least 0 for seed but received -1 (number)',
-      `${path}, line 5: Expected a number above 0 and at most 1 for schedule.ratio but received 2 (number)`,
+      'Expected an integer of at least 0 for seed but received -1',
+      `${path}, line 5: Expected a number above 0 and at most 1 for schedule.ratio but received 2`,
       `${path}, line 3: Unknown key epochz (did you mean epochs?)`,
     ].join('\n'),
   )

@@ -1,23 +1,23 @@
-import { Writable } from 'node:stream'
 import { createProgress } from '../../lib/report/progress.js'
+import type { Output } from '../../lib/report/terminal.js'
 import { test } from '../serial.js'
 import { epoch, stage, start, step } from './fixtures.js'
+import { Screen } from './screen.js'
 
+/** A file that is written to. */
 function paper() {
   let text = ''
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      text += String(chunk)
-      done()
-    },
-  })
-  return { stream, lines: () => text.split('\n').slice(0, -1) }
+  const write = (chunk: string) => {
+    text += chunk
+    return true
+  }
+  return { stream: { write } as unknown as Output, lines: () => text.split('\n').slice(0, -1) }
 }
 
-test('without a terminal, steps are plain lines at most every interval', (t) => {
+test('without a terminal, steps are plain lines at most every five seconds', (t) => {
   const { stream, lines } = paper()
   let time = 0
-  const progress = createProgress({ stream, bar: false, interval: 5, now: () => time })
+  const progress = createProgress({ stream, now: () => time })
   progress.show(start)
   progress.show(stage)
   const before = lines().length
@@ -41,22 +41,54 @@ test('without a terminal, steps are plain lines at most every interval', (t) => 
 
 test('in the last stage the time left goes on at the same pace', (t) => {
   const { stream, lines } = paper()
-  const progress = createProgress({ stream, bar: false, now: () => 0 })
+  const progress = createProgress({ stream, now: () => 0 })
   progress.show({ ...stage, stage: 4 })
   progress.show(step(899, { stage: 4 }))
   t.regex(lines().at(-1) ?? '', /step 900\/1000 · stage 4\/4 .* 10 s left$/)
 })
 
-test('on a terminal a bar stands below the lines and is gone at the end', (t) => {
+for (const width of [40, 60, 80, 100, 200]) {
+  test(`on a terminal of ${width} columns a bar of one row stands below the lines, with loss and time left, and is gone at the end`, (t) => {
+    const screen = new Screen(width)
+    let time = 0
+    const progress = createProgress({ stream: screen.stream(), now: () => time++ })
+    progress.show(stage)
+    progress.show(step(0, { waited: 0.01 }))
+    const above = screen.lines().length - 1
+    progress.show(step(499, { waited: 0.01 }))
+    t.is(screen.lines().length, above + 1)
+    t.regex(screen.lines().at(-1)!, /loss 1\.500 · .*min \d\d s left$/)
+    if (width >= 60) t.regex(screen.lines().at(-1)!, /^█+░+ 50 % · /)
+    if (width >= 80) t.regex(screen.lines().at(-1)!, / · stage 1\/4 train · /)
+    progress.show(epoch)
+    t.regex(screen.lines()[above]!, /^epoch 1 · /)
+    t.is(screen.lines().at(-1), '')
+    progress.show(step(500))
+    t.regex(screen.lines().at(-1)!, /left$/)
+    progress.close()
+    progress.close()
+    t.is(screen.lines().at(-1), '')
+    t.notRegex(screen.lines().join('\n'), /█/)
+  })
+}
+
+test('one of several runs tells the time left for all, and no notice twice', (t) => {
+  const notices = new Set<string>()
+  const notice = (message: string) => ({ type: 'notice', message }) as const
   const { stream, lines } = paper()
-  const terminal = Object.assign(stream, { isTTY: true, columns: 200, cursorTo: () => true, clearLine: () => true })
-  const progress = createProgress({ stream: terminal, bar: true })
-  progress.show(stage)
-  progress.show(step(0))
-  progress.show(step(499))
-  progress.show(epoch)
-  progress.close()
-  const text = lines().join('\n')
-  t.regex(text, /█+░+ 50 % · step 500\/1000 · stage 1\/4/)
-  t.regex(text, /epoch 1 · [^\n]*$/)
+  let time = 0
+  const around = { run: 2, runs: 6, secondsAfter: (seconds: number) => 4 * seconds, notices }
+  const first = createProgress({ stream, around, now: () => time })
+  first.show({ ...stage, stage: 4 })
+  time = 60
+  first.show(step(399, { stage: 4 }))
+  // 600 steps of 0.1 s are left of this run, which will have taken 120 s; four like it follow.
+  t.regex(lines().at(-1)!, /^run 2\/6, 9 min 00 s in all · step 400\/1000 · .* · 1 min 00 s left$/)
+  first.show(notice('waited for data 12.5 % of the time'))
+  const second = createProgress({ stream, around: { ...around, run: 3 } })
+  const before = lines().length
+  second.show(notice('waited for data 9.1 % of the time'))
+  t.is(lines().length, before)
+  second.show(notice('another thing'))
+  t.is(lines().at(-1), 'note: another thing')
 })

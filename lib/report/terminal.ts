@@ -31,7 +31,7 @@ let clearsAtExit = false
 /** Writes lines that stay; a status stands below them again only when it is next shown. */
 export function printLine(stream: Output, text: string): void {
   clearStatus()
-  stream.write(`${text}\n`)
+  stream.write(stream.isTTY ? `\r\x1b[K${text}\n` : `${text}\n`) // an echoed ^C goes even where there is no status
 }
 
 /** Writes over the status. The cursor goes back to its beginning, so that an echoed ^C is written over too. */

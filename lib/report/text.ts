@@ -60,7 +60,7 @@ export function stepText(event: StepEvent, pace: Pace, width = Number.POSITIVE_I
       part(2, `stage ${event.stage}${stages === undefined ? '' : `/${stages}`} ${event.phase}`),
       part(6, `${plural(event.depth, 'layer')}, ${event.resolution} px`),
       part(3, `${integer(imagesPerSecond)} images/s`),
-      ...(waitShare < 0.01 ? [] : [part(7, `waits ${percent(waitShare)}`)]),
+      ...(waitShare < 0.01 ? [] : [part(7, waiting(waitShare))]),
       part(0, `loss ${small(event.loss)}`),
       part(8, `lr ${small(event.learningRate)}`),
       part(0, `${duration(secondsLeft)} left`),
@@ -156,6 +156,9 @@ function scoreText({ stage, exponent }: SearchEvent): string {
   return `stage ${stage}: score = ${score}, lowest wins`
 }
 
+/** The share of the time in which steps waited for data. */
+const waiting = (share: number) => `waits ${Math.round(100 * share)} %`
+
 function epochText(event: EpochEvent): string {
   const best = event.emas.reduce((a, b) => (b.top1 > a.top1 ? b : a), event.emas[0] ?? { decay: 0, top1: -1 })
   return [
@@ -167,7 +170,7 @@ function epochText(event: EpochEvent): string {
     ...(event.emas.length === 0 ? [] : [`best average ${percent(best.top1)} (${best.decay})`]),
     `lr ${small(event.learningRate)}`,
     `${integer(event.imagesPerSecond)} images/s`,
-    ...(event.waitShare < 0.01 ? [] : [`waited for data ${percent(event.waitShare)}`]),
+    ...(event.waitShare < 0.01 ? [] : [waiting(event.waitShare)]),
     duration(event.trainSeconds),
   ].join(' · ')
 }

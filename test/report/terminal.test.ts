@@ -21,6 +21,8 @@ test('lines stand above the status, whichever stream they come by, and nothing i
   showStatus(out, 'a longer status than before')
   showStatus(out, 'done')
   t.deepEqual(screen.lines(), ['SIGINT: stopping', 'done'])
+  clearStatus()
+  screen.type('^C')
   printLine(out, 'the end')
   clearStatus()
   clearStatus()

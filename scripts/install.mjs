@@ -1,6 +1,7 @@
 // npm's install script: finds or builds the native addon, build/Release/autoprog.node.
 // --force builds although a current addon is there; --node-gyp builds without CMake; --without-onednn uses plain kernels.
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   accessSync,
   closeSync,
@@ -14,10 +15,13 @@ import {
   rmSync,
   statSync,
   utimesSync,
+  writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -97,17 +101,53 @@ function withNodeGyp() {
   ]
 }
 
-/** Runs the commands into the log file; true if all went well. */
-function runAll(commands) {
+/** Runs the commands into the log file, and tells how far the compiler has come; true if all went well. */
+async function runAll(commands) {
   mkdirSync(dirname(log), { recursive: true })
   const file = openSync(log, 'w')
+  const tell = followCompiler()
   try {
-    return commands.every(
-      ([program, ...args]) => spawnSync(program, args, { cwd: root, stdio: ['ignore', file, file] }).status === 0,
-    )
+    for (const [program, ...args] of commands) {
+      const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+      for (const output of [child.stdout, child.stderr]) {
+        output.on('data', (data) => writeSync(file, data))
+        createInterface({ input: output }).on('line', tell)
+      }
+      const [status] = await once(child, 'close').catch((error) => [error])
+      if (status !== 0) return false
+    }
+    return true
   } finally {
     closeSync(file)
   }
+}
+
+/** Reads the lines of make, ninja or node-gyp, and says at every tenth how many files are done. */
+function followCompiler() {
+  let all = countSources(readFileSync(join(root, 'native', 'sources.txt'), 'utf8').match(/^[a-z]\S*/gm))
+  let done = 0
+  let told = 0
+  return (line) => {
+    if (/^autoprog: with the CUDA backend/.test(line)) all += countSources(['cuda'])
+    const counted = /^\[(\d+)\/(\d+)\]/.exec(line) // by ninja
+    if (counted) [done, all] = [Number(counted[1]), Number(counted[2])]
+    else if (/Building (CXX|CUDA) object|^\s*CXX\(target\)/.test(line)) done++
+    else return
+    if (done - told < all / 10) return
+    told = done
+    say(`compiled ${done} of ${all} files`)
+  }
+}
+
+function countSources(folders) {
+  const files = folders.flatMap((folder) => readdirSync(join(root, 'native', folder)))
+  return files.filter((file) => /\.(cpp|cu)$/.test(file)).length
+}
+
+/** What was found out is kept beside the addon, for `autoprog doctor`. */
+function record(tool, notes) {
+  const cuda = notes.find((note) => note.includes('CUDA'))?.replace('autoprog: ', '') ?? null
+  writeFileSync(join(root, 'build', 'install.json'), `${JSON.stringify({ tool, cuda, notes }, null, 2)}\n`)
 }
 
 function fail(reason) {
@@ -115,34 +155,39 @@ function fail(reason) {
   process.exit(1)
 }
 
-function build() {
+async function build() {
   const compiler = process.env.CXX?.split(' ')[0]
   const hasCompiler = compiler ? onPath(compiler) || existsSync(compiler) : ['c++', 'g++', 'clang++'].some(onPath)
   if (!hasCompiler) fail(`no C++ compiler${compiler ? ` ${compiler}` : ''} is installed`)
   const useCMake = onPath('cmake') && !options['node-gyp']
   const commands = useCMake ? withCMake(true) : withNodeGyp()
   const tool = useCMake ? 'cmake-js' : 'node-gyp'
-  say(`building the native addon with ${tool} (about a minute, some more with a CUDA toolkit)`)
+  const cores = availableParallelism()
+  say(`building the native addon with ${tool} on ${cores} cores (two take three minutes, more with a CUDA toolkit)`)
   const start = Date.now()
-  let built = runAll(commands) && existsSync(addon)
+  let unusable
+  let built = (await runAll(commands)) && existsSync(addon)
   if (!built && /\.cu\b|nvcc|CMAKE_CUDA/.test(readFileSync(log, 'utf8'))) {
     const cudaLog = join(root, 'build', 'cuda.log')
     renameSync(log, cudaLog)
     say(`the CUDA backend does not build with this toolkit, see ${cudaLog}; building for the CPU alone`)
-    built = runAll(withCMake(false)) && existsSync(addon)
+    unusable = `autoprog: no CUDA backend: this toolkit does not compile it, see ${cudaLog}`
+    built = (await runAll(withCMake(false))) && existsSync(addon)
   }
   const output = readFileSync(log, 'utf8')
   const notes = [...new Set(output.match(/^autoprog: .*$/gm))] // CMake may configure twice
+  if (!useCMake) notes.push('autoprog: no CUDA backend: built by node-gyp, which has none; install CMake to have it')
   for (const note of notes) console.error(note)
   if (!built) {
     if (notes.some((note) => note.startsWith('autoprog: Highway'))) fail('Highway is missing')
     console.error(output.trimEnd().split('\n').slice(-30).join('\n'))
     fail(`${tool} failed, see ${log}`)
   }
+  record(tool, unusable === undefined ? notes : [unusable, ...notes])
   utimesSync(addon, start / 1000, start / 1000) // the linker may have had nothing to do
   say(`built ${addon} in ${((Date.now() - start) / 1000).toFixed(0)} s`)
 }
 
 const found = options.force ? undefined : prebuilt()
 if (found) say(`using ${found}`)
-else if (options.force || !isCurrent()) build()
+else if (options.force || !isCurrent()) await build()

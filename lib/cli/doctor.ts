@@ -1,4 +1,6 @@
 /** `autoprog doctor`: what was found on this machine, and what it manages. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { AutoprogError } from '../errors.js'
 import type { Device } from '../native.js'
@@ -6,7 +8,7 @@ import { describeMachine } from '../report/machine.js'
 import { table } from '../report/table.js'
 import { lookOf } from '../report/terminal.js'
 import { type CommonOptions, createCommand, failureText, printResult } from './command.js'
-import { packageVersion } from './package.js'
+import { packageRoot, packageVersion } from './package.js'
 
 interface Problem {
   code: string
@@ -39,7 +41,7 @@ async function doctor(options: CommonOptions): Promise<void> {
     measured = await measure(opened).finally(opened.close)
     cuda = await openDevice('cuda').then(
       (found) => found.close().then(() => `found: ${found.name}`),
-      (error) => `none: ${toProblem(error).message}`,
+      (error) => `none: ${whyNoCuda(toProblem(error).message)}`,
     )
   } catch (error) {
     problems.push(toProblem(error))
@@ -50,6 +52,14 @@ async function doctor(options: CommonOptions): Promise<void> {
   const text = [table(['what', 'found'], rows, 2, look), ...complaints].join('\n')
   printResult(options, { machine, device, cuda, jpeg, measured, problems }, text)
   if (problems.length > 0) process.exitCode = 1
+}
+
+/** What the engine says, and where it was built without CUDA what its build found missing. */
+export function whyNoCuda(message: string, root = packageRoot()): string {
+  const file = join(root, 'build', 'install.json')
+  if (!existsSync(file)) return message
+  const { cuda } = JSON.parse(readFileSync(file, 'utf8')) as { cuda: string | null }
+  return cuda === null || !/no CUDA backend/i.test(message) ? message : cuda
 }
 
 /** What the device manages: the best of a few, since a busy machine only ever makes work slower. */

@@ -1,6 +1,7 @@
 /** What every command shares: its options, how it prints, how it fails. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { AutoprogError } from '../errors.js'
+import { wrap } from '../report/fit.js'
 import { type Look, lookOf, paint, printLine } from '../report/terminal.js'
 
 export interface CommonOptions {
@@ -49,13 +50,16 @@ export function reportFailure(error: unknown, flags: readonly string[]): number 
   return 1
 }
 
-/** Never broken into lines, so that a command in a hint can be copied. */
+/** A line with a command is not broken, so that it can be copied. */
 export function failureText(
   failure: { code: string; message: string; hint?: string | null | undefined },
   look: Look,
 ): string {
   const { code, message, hint } = failure
-  return `${paint(look, 'red', `error ${code}:`)} ${message}${hint ? `\n${paint(look, 'dim', `hint: ${hint}`)}` : ''}`
+  const fit = (text: string) => (/\b(npx|npm|apt-get|brew) /.test(text) ? text : wrap(text, look.width))
+  const kind = `error ${code}:`
+  const told = fit(`${kind} ${message}`).slice(kind.length)
+  return paint(look, 'red', kind) + told + (hint ? `\n${paint(look, 'dim', fit(`hint: ${hint}`))}` : '')
 }
 
 /** Parses a number on the command line; its range is the recipe's matter. */

@@ -32,7 +32,9 @@ const hints: Record<ImageFault, string> = {
 }
 
 export function brokenImage(name: string, fault: ImageFault, cause: unknown): BrokenImage {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim()
+  const said = cause instanceof Error ? cause.message : String(cause)
+  const lines = said.split('\n').map((line) => line.replace(/\s+/g, ' ').trim())
+  const reason = [...new Set(lines.filter((line) => line !== ''))].join(' ') // libvips repeats itself
   const error = new AutoprogError('IMAGE', `Cannot read the image ${name}: ${reason}`, { hint: hints[fault], cause })
   return Object.assign(error, { fault, reason })
 }

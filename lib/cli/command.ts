@@ -56,10 +56,10 @@ export function failureText(
   look: Look,
 ): string {
   const { code, message, hint } = failure
-  const fit = (text: string) => (/\b(npx|npm|apt-get|brew) /.test(text) ? text : wrap(text, look.width))
+  const fitted = (text: string) => (/\b(npx|npm|apt-get|brew) /.test(text) ? text : wrap(text, look.width))
   const kind = `error ${code}:`
-  const told = fit(`${kind} ${message}`).slice(kind.length)
-  return paint(look, 'red', kind) + told + (hint ? `\n${paint(look, 'dim', fit(`hint: ${hint}`))}` : '')
+  const told = fitted(`${kind} ${message}`).slice(kind.length)
+  return paint(look, 'red', kind) + told + (hint ? `\n${paint(look, 'dim', fitted(`hint: ${hint}`))}` : '')
 }
 
 /** Parses a number on the command line; its range is the recipe's matter. */

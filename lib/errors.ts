@@ -21,7 +21,7 @@ export function describe(value: unknown): string {
     const length = 'length' in value ? Number(value.length) : value.byteLength
     return `${Object.prototype.toString.call(value).slice(8, -1)} of length ${length}`
   }
-  if (typeof value === 'string') return `"${value.length > 60 ? `${value.slice(0, 57)}…` : value}" (string)`
+  if (typeof value === 'string') return `"${brief(value, 60)}" (string)`
   if (Array.isArray(value))
     return `[${value.slice(0, 6).map(entry).join(', ')}${value.length > 6 ? ', …' : ''}] (array)`
   if (typeof value === 'object') return `an object with keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
@@ -79,10 +79,17 @@ export function checkOptions(
   }
 }
 
-/** A long list of things for a message: the first few, and how many more there are. */
+/** A text for a message, without its end where it is long. */
+export function brief(text: string, longest = 300): string {
+  return text.length > longest ? `${text.slice(0, longest - 3)}…` : text
+}
+
+/** A long list of things for a message: the first few, each of them brief, and how many more there are. */
 export function someOf(things: readonly string[], separator = ', ', most = 6): string {
   const more = things.length - most
-  return [...things.slice(0, most), ...(more > 0 ? [`and ${more} more`] : [])].join(separator)
+  return [...things.slice(0, most).map((thing) => brief(thing)), ...(more > 0 ? [`and ${more} more`] : [])].join(
+    separator,
+  )
 }
 
 const longestName = 100

@@ -2,7 +2,7 @@
  * The head of a safetensors file: 8 bytes that say how long the header is, and the header, JSON that says where each
  * tensor lies (https://github.com/huggingface/safetensors).
  */
-import { type AutoprogError, describe } from './errors.js'
+import { type AutoprogError, brief, describe } from './errors.js'
 
 /** Where a tensor lies, in bytes of its file. */
 export interface StoredPlace<T extends string> {
@@ -52,10 +52,11 @@ export function parseHeader<T extends string>(
   const { __metadata__: notes = {}, ...entries } = parsed as Record<string, Record<string, unknown>>
   const start = 8 + header.length
   const tensors = new Map<string, StoredPlace<T>>()
-  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
+  for (const [fullName, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
+    const name = brief(fullName)
     if (typeof dtype !== 'string' || !Object.hasOwn(types, dtype))
       throw invalid(
-        `${name} has type ${typeof dtype === 'string' ? dtype : describe(dtype)}, but only ${Object.keys(types).join(', ')} are read`,
+        `${name} has type ${typeof dtype === 'string' ? brief(dtype) : describe(dtype)}, but only ${Object.keys(types).join(', ')} are read`,
       )
     if (!isList(shape)) throw invalid(`${name} has no proper shape`)
     if (!isList(offsets) || offsets.length !== 2) throw invalid(`${name} has no proper offsets`)
@@ -64,8 +65,8 @@ export function parseHeader<T extends string>(
       throw invalid(`${name} lies at bytes ${from} to ${to} of ${size - start}: the file is cut off or damaged`)
     const bytes = shape.reduce((product, extent) => product * extent, types[dtype as T])
     if (to - from !== bytes)
-      throw invalid(`${name} of shape [${shape.join(', ')}] should have ${bytes} bytes but has ${to - from}`)
-    tensors.set(name, { type: dtype as T, shape, offset: start + from, bytes })
+      throw invalid(`${name} of shape [${brief(shape.join(', '))}] should have ${bytes} bytes but has ${to - from}`)
+    tensors.set(fullName, { type: dtype as T, shape, offset: start + from, bytes })
   }
   if (!Object.values(notes).every((value) => typeof value === 'string')) throw invalid('its metadata are not all texts')
   return { tensors, metadata: notes as Record<string, string> }

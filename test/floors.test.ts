@@ -5,7 +5,7 @@ import { test } from './serial.js'
 const root = join(import.meta.dirname, '..')
 
 /** What each floor may import besides itself; from the ground up. `graph` and `data` stand side by side and never meet below `training`. */
-const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors', 'folder']
+const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors', 'folder', 'memory']
 const allowed: Record<string, readonly string[]> = {
   errors: [],
   random: ['errors'],
@@ -13,6 +13,7 @@ const allowed: Record<string, readonly string[]> = {
   checksum: [],
   half: [],
   folder: [],
+  memory: ['errors'],
   safetensors: ['errors'],
   report: ground,
   data: [...ground, 'report'],

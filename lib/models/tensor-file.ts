@@ -2,8 +2,10 @@
 import type { FileHandle } from 'node:fs/promises'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { crc32 } from '../checksum.js'
-import { AutoprogError } from '../errors.js'
+import { AutoprogError, brief } from '../errors.js'
 import { fromBfloats, fromHalves } from '../half.js'
+import { checkMemory, formatBytes } from '../memory.js'
+import { addon } from '../native.js'
 import { headerLength, parseHeader } from '../safetensors.js'
 
 /** A tensor of a safetensors file; 16-bit floats are widened. */
@@ -40,7 +42,7 @@ function invalid(path: string, reason: string, cause?: unknown): AutoprogError {
 /**
  * Reads a safetensors file: 8 bytes of header length, a JSON header, then the tensors without gaps or overlaps. Throws
  * CHECKPOINT when the file is missing, cut off or malformed, does not have its own checksum, or holds other types than F32,
- * F16, BF16, I32 and U8; PyTorch's counters of batches are passed over, since nothing depends on them where batch norm has a
+ * F16, BF16, I32 and U8, and MEMORY when it does not fit; PyTorch's counters of batches are passed over, since nothing depends on them where batch norm has a
  * momentum.
  */
 export async function readTensors(path: string): Promise<TensorFile> {
@@ -68,12 +70,16 @@ async function readFrom(file: FileHandle, path: string, size: number): Promise<T
   let end = 8 + header.length
   for (const [name, { type, offset, bytes }] of ordered) {
     if (type === 'I64' && !name.endsWith('num_batches_tracked'))
-      throw invalid(path, `${name} has type I64, but only ${readTypes.join(', ')} are read`)
+      throw invalid(path, `${brief(name)} has type I64, but only ${readTypes.join(', ')} are read`)
     if (offset !== end)
-      throw invalid(path, `${name} ${offset < end ? 'overlaps the tensor before it' : 'leaves a gap before it'}`)
+      throw invalid(path, `${brief(name)} ${offset < end ? 'overlaps the tensor before it' : 'leaves a gap before it'}`)
     end += bytes
   }
   if (end !== size) throw invalid(path, `${size - end} bytes belong to no tensor`)
+  // 16-bit floats stay beside their widened copies until they are collected.
+  const held = ordered.map(([, { type, bytes }]) => (type === 'F16' || type === 'BF16' ? 3 : 1) * bytes)
+  const needs = { tensors: held.reduce((sum, bytes) => sum + bytes, 0) }
+  checkMemory(`Reading ${path}`, needs, addon().availableMemory(), lessMemory)
 
   const place = stored === undefined ? -1 : header.indexOf(checksumKey)
   if (place >= 0) header.write(unknownChecksum, place + checksumKey.length)
@@ -92,7 +98,7 @@ async function readFrom(file: FileHandle, path: string, size: number): Promise<T
 
 /** Part of a file, in memory of its own; by several reads where the system gives no more at once (2 GiB on Linux). */
 async function readPart(file: FileHandle, path: string, offset: number, length: number): Promise<Buffer> {
-  const part = Buffer.from(new ArrayBuffer(length))
+  const part = Buffer.from(reserve(path, length))
   for (let done = 0; done < length; ) {
     const { bytesRead } = await file.read(part, done, Math.min(length - done, 2 ** 30), offset + done)
     if (bytesRead === 0) throw invalid(path, 'it has become shorter while it was read')
@@ -100,6 +106,20 @@ async function readPart(file: FileHandle, path: string, offset: number, length: 
   }
   return part
 }
+
+/** The engine throws a RangeError where it finds no room. */
+function reserve(path: string, bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes)
+  } catch (cause) {
+    throw new AutoprogError('MEMORY', `There is no room for ${formatBytes(bytes)} of ${path}`, {
+      hint: lessMemory,
+      cause,
+    })
+  }
+}
+
+const lessMemory = 'Use a machine or container with more memory, or close what else uses it.'
 
 function numbersOf(type: Exclude<keyof typeof widths, 'I64'>, { buffer }: Buffer): StoredTensor['values'] {
   switch (type) {

@@ -67,6 +67,7 @@ export interface Session {
   /** Seconds spent in each op so far, over all programs in use. */
   profile(): Promise<Record<string, number>>
   state(): Promise<SessionState>
+  /** Sets all that a session of the same network and averages has given as its state. Nothing changes where it does not fit (CHECKPOINT). */
   restore(state: SessionState): Promise<void>
   close(): Promise<void>
 }

@@ -1,13 +1,13 @@
 /** The parameters of a network on a device, with what training keeps beside them: moments, averages, step counts, loss scale. */
-import { AutoprogError, expected } from '../errors.js'
+import { AutoprogError, describe, expected, someOf } from '../errors.js'
 import { arenaIndex } from '../graph/compile.js'
 import type { Arena, ParameterArena } from '../graph/tensor.js'
+import type { Needs } from '../memory.js'
+import { checkMemory } from '../memory.js'
 import type { Layout } from '../models/parameters.js'
 import type { Device, SessionHandle, TypedArray } from '../native.js'
 import { addon, native } from '../native.js'
 import type { SessionState } from './grow.js'
-import type { Needs } from './memory.js'
-import { checkMemory } from './memory.js'
 import type { SessionSettings } from './options.js'
 
 export interface ParameterStore {
@@ -18,7 +18,7 @@ export interface ParameterStore {
   /** Sets the weights and all their averages; the optimizer and the loss scale begin anew. Throws SHAPE for a wrong length. */
   reset(weights: ReadonlyMap<string, Float32Array>): Promise<void>
   state(): Promise<SessionState>
-  /** Throws CHECKPOINT, before anything changes, where the state lacks something or holds it in another length. */
+  /** Throws CHECKPOINT, before anything changes, where the state is not of a store of this layout and these averages. */
   restore(state: SessionState): Promise<void>
   close(): void
 }
@@ -72,14 +72,7 @@ export async function openStore(
       return state
     },
     restore: async (state) => {
-      const wanted = [...names.flatMap((name) => [...copies, 'steps'].map((arena) => `${arena}/${name}`)), 'scaling']
-      const missing = wanted.filter((name) => !state.has(name))
-      if (missing.length > 0)
-        throw new AutoprogError(
-          'CHECKPOINT',
-          `The state lacks ${missing.length} of ${wanted.length} tensors, such as ${missing[0]}`,
-        )
-      checkState(state, layout, copies)
+      checkState(state, layout, copies, name)
       for (const arena of copies) {
         const values = names.map((name) => [name, state.get(`${arena}/${name}`)!.values as Float32Array] as const)
         await write(arena, pack(layout, new Map(values)))
@@ -93,18 +86,44 @@ export async function openStore(
   }
 }
 
-/** Throws CHECKPOINT unless every value of the state is of its type and length. */
-function checkState(state: SessionState, { entries }: Layout, copies: readonly ParameterArena[]): void {
-  const check = (name: string, type: typeof Float32Array | typeof Int32Array, length: number) => {
-    const values: unknown = state.get(name)?.values
-    if (!(values instanceof type) || values.length !== length)
-      throw new AutoprogError('CHECKPOINT', expected(`a ${type.name} of length ${length}`, name, values))
+/** Throws CHECKPOINT, naming the first mismatches and counting the rest, unless the state holds what the store does and no more. */
+function checkState(state: SessionState, layout: Layout, copies: readonly ParameterArena[], model: string): void {
+  const wanted = new Map<unknown, readonly [type: typeof Float32Array | typeof Int32Array, shape: readonly number[]]>()
+  for (const [name, { specification }] of layout.entries) {
+    for (const arena of copies) wanted.set(`${arena}/${name}`, [Float32Array, specification.shape])
+    wanted.set(`steps/${name}`, [Int32Array, [1]])
   }
-  for (const [name, { count }] of entries) {
-    for (const arena of copies) check(`${arena}/${name}`, Float32Array, count)
-    check(`steps/${name}`, Int32Array, 1)
+  wanted.set('scaling', [Float32Array, [4]])
+  const problems: string[] = []
+  for (const [name, [type, shape]] of wanted) {
+    const problem = state.has(name as string) ? misfit(state.get(name as string), type, shape) : 'is missing'
+    if (problem !== undefined) problems.push(`${name} ${problem}`)
   }
-  check('scaling', Float32Array, 4)
+  for (const name of state.keys())
+    if (!wanted.has(name)) problems.push(`${typeof name === 'string' ? name : describe(name)} is not part of it`)
+  if (problems.length > 0)
+    throw new AutoprogError('CHECKPOINT', `The state does not fit ${model}:\n  ${someOf(problems, '\n  ', 8)}`, {
+      hint: 'Restore it in a session of the same network, with as many blocks and moving averages; session.load takes the weights alone.',
+    })
+}
+
+/** What is wrong with a tensor of a state, if anything. */
+function misfit(
+  tensor: unknown,
+  type: typeof Float32Array | typeof Int32Array,
+  wanted: readonly number[],
+): string | undefined {
+  const { shape, values } = (tensor ?? {}) as { shape?: unknown; values?: unknown }
+  const count = wanted.reduce((product, extent) => product * extent, 1)
+  if (!(values instanceof type) || values.length !== count)
+    return `has values ${describe(values)} instead of ${type.name} of length ${count}`
+  if (
+    !Array.isArray(shape) ||
+    shape.length !== wanted.length ||
+    wanted.some((extent, index) => shape[index] !== extent)
+  )
+    return `has shape ${describe(shape)} instead of [${wanted.join(', ')}]`
+  return undefined
 }
 
 const lessMemory =

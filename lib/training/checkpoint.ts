@@ -76,7 +76,7 @@ export async function loadCheckpoint<T>(run: string, recipe?: Config, file?: str
   for (const candidate of candidates) {
     const path = join(folderOf(run), candidate)
     const read = await readCheckpoint<T>(path).catch((error: unknown) => {
-      if (!(error instanceof AutoprogError)) throw error
+      if (!(error instanceof AutoprogError && error.code === 'CHECKPOINT')) throw error
       damages.push(error)
     })
     if (read === undefined) continue

@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AutoprogError } from '../../lib/errors.js'
 import { readTensors, writeTensors } from '../../lib/models/tensor-file.js'
 import { draw, Purpose } from '../../lib/random.js'
+import { checkError } from '../error.js'
 import { test } from '../serial.js'
+import { unless } from '../unless.js'
 
 let folder: string
 test.before(async () => {
@@ -124,6 +126,37 @@ test('safetensors: more than two gigabytes are written and read', async (t) => {
   t.is(tensors.size, 9)
   for (const name of 'ai')
     t.is(Buffer.compare(Buffer.from(tensors.get(name)!.values.buffer), Buffer.from(values.buffer)), 0)
+})
+
+unless(process.platform !== 'linux' && 'only Linux is sure to say what is free')(
+  'safetensors: a file larger than memory is refused before it is read',
+  async (t) => {
+    const bytes = 2 ** 43 // no disk holds it: all but the header is a hole
+    const path = await file({ a: { dtype: 'U8', shape: [bytes], data_offsets: [0, bytes] } }, 0)
+    await truncate(path, (await stat(path)).size + bytes)
+    checkError(t, await t.throwsAsync(readTensors(path)), {
+      code: 'MEMORY',
+      message:
+        /^Reading .*case.safetensors needs 8192.0 GiB of memory \(tensors 8192.0 GiB\), but [\d.]+ [GM]iB are free$/,
+      hint: /more memory/,
+    })
+  },
+)
+
+test('safetensors: names of any length leave an error short', async (t) => {
+  const name = 'n'.repeat(1e6)
+  const entry = (dtype: string, shape: number[], bytes: number) => ({ dtype, shape, data_offsets: [0, bytes] })
+  for (const header of [
+    { [name]: entry('F32', [3], 8) },
+    { [name]: entry('I64', [1], 8) },
+    { [name]: entry('F32', [2], 9e9) },
+    { [name]: entry(name, [2], 8) },
+    { [name]: f32([2], 0, 8), [`${name}b`]: f32([1], 4, 8) },
+    { a: entry('F32', Array(1e5).fill(1), 8) },
+  ]) {
+    const { message } = await t.throwsAsync(readTensors(await file(header, 8)))
+    t.true(message.length < 1500, message.slice(0, 200))
+  }
 })
 
 test('safetensors: neither a pipe nor a device is waited for', async (t) => {

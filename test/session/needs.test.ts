@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
+import { checkMemory } from '../../lib/memory.js'
 import { createModel } from '../../lib/models/registry.js'
-import { checkMemory } from '../../lib/session/memory.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
 import { checkError } from '../error.js'

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { createModel } from '../../lib/models/registry.js'
+import { writeTensors } from '../../lib/models/tensor-file.js'
 import type { VitConfiguration } from '../../lib/models/vit.js'
 import type { OptimizerOptions } from '../../lib/session/options.js'
 import type { Session } from '../../lib/session/session.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
+import { checkError } from '../error.js'
 import type { Golden } from '../golden.js'
 import { assertClose, goldenJson, goldenTensors } from '../golden.js'
 import { different, same } from '../same.js'
@@ -197,6 +199,75 @@ test('a session: saves weights that another session loads', async (t) => {
   same(t, await second.parameters(), await first.parameters())
   same(t, await second.parameters('ema1'), await first.parameters())
   same(t, (await second.forward({ images })).logits, (await first.forward({ images })).logits)
+  await rm(folder, { recursive: true })
+  await first.close()
+  await second.close()
+})
+
+test('a session: a state that does not fit changes nothing', async (t) => {
+  const session = await open(1)
+  await session.step({ images, targets, learningRate: 0.01 })
+  const before = await session.state()
+  const of = async (numbers: Partial<VitConfiguration>, averages = [0.9, 0.99]) => {
+    const other = await createSession({
+      ...{ device, seed: 2, model: createModel('vit', { ...configuration, ...numbers }) },
+      optimizer: { averages },
+    })
+    const state = await other.state()
+    await other.close()
+    return state
+  }
+  const turned = new Map(before)
+  const { shape, values } = before.get('ema1/blocks.2.mlp.fc1.weight')!
+  turned.set('ema1/blocks.2.mlp.fc1.weight', { shape: shape.toReversed(), values })
+  const lacking = new Map(before)
+  lacking.delete('steps/head.bias')
+  const cases: [Awaited<ReturnType<typeof session.state>>, RegExp][] = [
+    [await of({ depth: 4 }), /^The state does not fit vit:\n {2}weights\/blocks\.3\.norm1\.weight is not part of it\n/],
+    [await of({ depth: 2 }), /\n {2}weights\/blocks\.2\.norm1\.weight is missing\n/],
+    [
+      await of({ embedDim: 16 }),
+      /cls_token has values Float32Array of length 16 instead of Float32Array of length 12\n/,
+    ],
+    [await of({}, [0.9, 0.99, 0.999]), /ema2\/cls_token is not part of it\n/],
+    [await of({}, [0.9]), /ema1\/cls_token is missing\n/],
+    [turned, /:\n {2}ema1\/blocks\.2\.mlp\.fc1\.weight has shape \[12, 48\] \(array\) instead of \[48, 12\]$/],
+    [lacking, /:\n {2}steps\/head\.bias is missing$/],
+    [new Map([...before, ['weights/extra', before.get('scaling')!]]), /:\n {2}weights\/extra is not part of it$/],
+  ]
+  for (const [state, message] of cases) {
+    const error = checkError(t, await t.throwsAsync(session.restore(state)), {
+      ...{ code: 'CHECKPOINT', message, hint: /same network.*session\.load/ },
+    })
+    t.true(error.message.split('\n').length <= 10)
+    same(t, await session.state(), before)
+  }
+  await session.close()
+})
+
+test('a session: a checkpoint is loaded by any of its copies, or changes nothing', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'autoprog-'))
+  const [first, second] = [await open(1), await open(2)]
+  await first.step({ images, targets, learningRate: 0.01 })
+  const path = join(folder, 'checkpoint.safetensors')
+  const state = await first.state()
+  await writeTensors(path, state as Parameters<typeof writeTensors>[1])
+  await second.load(path)
+  same(t, await second.parameters(), await first.parameters())
+  await second.load(path, 'ema1')
+  same(t, await second.parameters(), await first.parameters('ema1'))
+  const before = await second.state()
+  state.delete('weights/norm.bias')
+  await writeTensors(path, state as Parameters<typeof writeTensors>[1])
+  checkError(t, await t.throwsAsync(second.load(path)), {
+    code: 'CHECKPOINT',
+    message: /:\n {2}norm\.bias is missing$/,
+  })
+  checkError(t, await t.throwsAsync(second.load(path, 'ema2')), {
+    code: 'CHECKPOINT',
+    message: /holds no average ema2/,
+  })
+  same(t, await second.state(), before)
   await rm(folder, { recursive: true })
   await first.close()
   await second.close()

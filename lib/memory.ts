@@ -1,5 +1,5 @@
-/** Whether what a session is about to reserve or to read can fit, told before the system ends the process for it. */
-import { AutoprogError, someOf } from '../errors.js'
+/** Whether what is about to be reserved or read can fit, told before the system ends the process for it. */
+import { AutoprogError, someOf } from './errors.js'
 
 /** Bytes by what they are for, such as `gradients`. */
 export type Needs = Readonly<Record<string, number>>

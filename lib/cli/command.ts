@@ -35,6 +35,11 @@ export function statusStream(options: CommonOptions): NodeJS.WriteStream {
   return options.json ? process.stderr : process.stdout
 }
 
+/** Prints what a person should know besides the result. */
+export function printNotices(stream: NodeJS.WriteStream, notices: readonly string[]): void {
+  for (const notice of notices) printLine(stream, wrap(`note: ${notice}`, lookOf(stream).width))
+}
+
 /** Says what went wrong and returns the exit status: 0 after help, 2 for a mistake on the command line, 1 for the rest. */
 export function reportFailure(error: unknown, flags: readonly string[]): number {
   // Commander has printed its own message already.

@@ -8,7 +8,7 @@ import { wrap } from '../report/fit.js'
 import { describeMachine } from '../report/machine.js'
 import { writeAtomically } from '../report/run-folder.js'
 import { lookOf, printLine } from '../report/terminal.js'
-import { type CommonOptions, createCommand, parseNumbers, printResult, statusStream } from './command.js'
+import { type CommonOptions, createCommand, parseNumbers, printNotices, printResult, statusStream } from './command.js'
 import {
   baselineOf,
   type ComparedScheme,
@@ -59,6 +59,7 @@ async function compare(files: string[], options: CompareOptions, command: Comman
   if (files.length === 1 && schemes === undefined && folders.length === 0)
     command.error('There is nothing to compare a single recipe with: give --schemes, another recipe, or --runs')
   const recipes = loadRecipes(files, options)
+  for (const { notices } of recipes) printNotices(statusStream(options), notices)
   const out = options.out ?? join('runs', `compare-${recipes.map(({ label }) => fileName(label)).join('-') || 'runs'}`)
   const entries = recipes.flatMap((recipe) => entriesOf(recipe, recipes.length > 1, out, options))
   const planned = [...new Set(options.seeds)].flatMap((seed) => entries.filter((entry) => entry.seed === seed))
@@ -74,11 +75,12 @@ async function compare(files: string[], options: CompareOptions, command: Comman
 interface Recipe {
   readonly label: string
   readonly config: Config
+  readonly notices: readonly string[]
 }
 
 function loadRecipes(files: readonly string[], options: CompareOptions): Recipe[] {
   const labels = recipeLabels(files)
-  return files.map((file, index) => ({ label: labels[index]!, config: loadRecipe(file, options).config }))
+  return files.map((file, index) => ({ label: labels[index]!, ...loadRecipe(file, options) }))
 }
 
 const fileName = (label: string) => label.replace(/[^\w.-]+/g, '-')

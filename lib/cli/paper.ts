@@ -68,8 +68,8 @@ function entriesOf(rows: readonly PaperRow[], options: PaperOptions): Entry[] {
       const { run, baseline } = row
       return {
         ...{ scheme: run.name, seed, group: run.recipe, folder: folderOf(row, seed) },
-        recipe: () => {
-          const config = recipeOf(row, options, seed)
+        recipe: (_finished, notify) => {
+          const config = recipeOf(row, options, seed, notify)
           return run.retrain === undefined ? config : withScheduleOf(config, folderOf(named(run.retrain), seed))
         },
         baseline: () => (baseline === row.name ? undefined : folderOf(named(baseline), seed)),
@@ -79,16 +79,17 @@ function entriesOf(rows: readonly PaperRow[], options: PaperOptions): Entry[] {
 }
 
 /** The row's recipe: its epochs unless the command line says otherwise, and in any case what the row is about. */
-function recipeOf({ run }: PaperRow, options: PaperOptions, seed: number): Config {
+function recipeOf({ run }: PaperRow, options: PaperOptions, seed: number, notify: (notice: string) => void): Config {
   const { recipe, scheme, epochs, set, retrain } = run
   const own = Object.entries(set).map(([path, value]) => ({ path, value }))
-  const { config } = loadRecipe(recipe, {
+  const { config, notices } = loadRecipe(recipe, {
     ...options,
     epochs: options.epochs ?? epochs,
     set: [...(options.set ?? []), ...own],
     // Its schedule is still to come.
     schedule: retrain === undefined ? scheme : 'original',
   })
+  for (const notice of notices) notify(notice)
   return resolveConfig({ ...config, seed })
 }
 

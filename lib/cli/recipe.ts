@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { parse } from 'yaml'
 import { AutoprogError } from '../errors.js'
 import { type Config, loadConfig, type Override } from '../recipe/config.js'
+import { adapt } from './adapt.js'
 import { parseNumber } from './command.js'
 import { findRecipe } from './package.js'
 
@@ -22,6 +23,8 @@ export interface RecipeOptions {
   resolution?: number
   workers?: number
   precision?: string
+  validation?: number
+  deterministic?: boolean
   device?: string
   seed?: number
   set?: Override[]
@@ -41,6 +44,8 @@ const keys = {
   precision: 'precision',
   device: 'device',
   seed: 'seed',
+  validation: 'validation',
+  deterministic: 'deterministic',
 } as const
 
 export function addRecipeOptions(command: Command): Command {
@@ -56,23 +61,36 @@ export function addRecipeOptions(command: Command): Command {
     .option('--workers <n>', 'threads that decode and augment images', parseNumber)
     .option('--precision <p>', 'fp32, bf16 or fp16')
     .option('--device <d>', 'auto, cpu, cuda or cuda:N')
+    .option('--validation <share>', 'share of the training images kept for choosing what is tested', parseNumber)
+    .option('--deterministic', 'let nothing depend on the time that something takes, so that a run repeats bit by bit')
     .option('--set <key=value>', 'any recipe key, for example --set ema.decays=[0.99] (repeatable)', addOverride)
 }
 
-/** Loads `file` (a recipe's path or name) with the flags applied. Throws CONFIG. */
-export function loadRecipe(file: string, options: RecipeOptions): { name: string; config: Config } {
+export interface LoadedRecipe {
+  readonly name: string
+  readonly config: Config
+  /** What of the recipe gave way to the flags. */
+  readonly notices: readonly string[]
+}
+
+/** Loads `file` (a recipe's path or name) with the flags applied; what does not go with them gives way. Throws CONFIG. */
+export function loadRecipe(file: string, { resolution, schedule, ...others }: RecipeOptions): LoadedRecipe {
   const path = findRecipe(file)
-  const load = (given: RecipeOptions) => {
-    const flags = Object.entries(keys).flatMap(([flag, key]) => {
-      const value = given[flag as keyof typeof keys]
-      return value === undefined ? [] : [{ path: key, value }]
-    })
-    const overrides = [...flags, ...(given.set ?? [])]
-    return loadConfig({ file: path, overrides, scheme: given.schedule })
-  }
-  const { resolution, ...others } = options
-  if (resolution !== undefined) checkSpeltOut(load(others), resolution)
-  return { name: basename(path, extname(path)), config: load(options) }
+  const load = (overrides: readonly Override[]) => loadConfig({ file: path, overrides, scheme: schedule })
+  const given = overridesOf(others)
+  const adapted = adapt(load, given)
+  if (resolution === undefined) return { name: basename(path, extname(path)), ...adapted }
+  checkSpeltOut(adapted.config, resolution)
+  return { name: basename(path, extname(path)), ...adapt(load, [...given, ...overridesOf({ resolution })]) }
+}
+
+/** What the flags set; `--set` comes last. */
+function overridesOf(options: Partial<RecipeOptions>): Override[] {
+  const flags = Object.entries(keys).flatMap(([flag, key]) => {
+    const value = options[flag as keyof typeof keys]
+    return value === undefined ? [] : [{ path: key, value }]
+  })
+  return [...flags, ...(options.set ?? [])]
 }
 
 /** A model by name has a resolution of its own. */

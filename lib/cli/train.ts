@@ -3,13 +3,28 @@ import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
-import { type Config, configToYaml, scheduleKinds } from '../recipe/config.js'
+import { configToYaml, scheduleKinds } from '../recipe/config.js'
 import { hasCheckpoint, hasSummary, lastCheckpoint, readSummary } from '../report/run-folder.js'
 import { lookOf, printLine } from '../report/terminal.js'
 import { summaryText, valueColumn } from '../report/text.js'
-import { type CommonOptions, createCommand, parseNumber, printResult, shellWord, statusStream } from './command.js'
+import {
+  type CommonOptions,
+  createCommand,
+  parseNumber,
+  printNotices,
+  printResult,
+  shellWord,
+  statusStream,
+} from './command.js'
 import { listenForInterrupt } from './interrupt.js'
-import { addRecipeOptions, defaultRecipe, loadRecipe, ownRecipe, type RecipeOptions } from './recipe.js'
+import {
+  addRecipeOptions,
+  defaultRecipe,
+  type LoadedRecipe,
+  loadRecipe,
+  ownRecipe,
+  type RecipeOptions,
+} from './recipe.js'
 import { withScheduleOf } from './retrain.js'
 import { checkRun, freshFolder, holdsRun, latestRun, runsIn, runTraining } from './run.js'
 
@@ -44,8 +59,11 @@ export function trainCommand(): Command {
 }
 
 async function train(recipe: string | undefined, options: TrainOptions): Promise<void> {
-  const { config, out } = plan(recipe, options)
-  if (options.dryRun) return printResult(options, config, configToYaml(config).trimEnd())
+  const { config, out, notices } = plan(recipe, options)
+  if (options.dryRun) {
+    printNotices(process.stderr, notices)
+    return printResult(options, config, configToYaml(config).trimEnd())
+  }
   const stream = statusStream(options)
   if (options.resume && hasSummary(out)) {
     const summary = readSummary(out)
@@ -59,6 +77,7 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
   if (baseline !== undefined) checkBaseline(baseline)
   const interrupt = listenForInterrupt((message) => printLine(process.stderr, message))
   printLine(stream, `run folder: ${out}`)
+  printNotices(stream, notices)
   const resume = options.resume === true
   const request = { config, out, resume, stream, interrupt, ...(baseline === undefined ? {} : { baseline }) }
   const summary = await runTraining(request).finally(interrupt.release)
@@ -72,25 +91,29 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
   if (options.json) printResult(options, { run: out, summary: null }, '')
 }
 
+interface Plan extends Omit<LoadedRecipe, 'name'> {
+  readonly out: string
+}
+
 /** The recipe to train and its folder; a resume without a recipe takes the one recorded in the folder. */
-function plan(recipe: string | undefined, options: TrainOptions): { config: Config; out: string } {
+function plan(recipe: string | undefined, options: TrainOptions): Plan {
   if (options.resume && isPlain(recipe, options)) {
     const out = runsIn('runs').find((run) => dirname(run) === 'runs' && !hasSummary(run))
     if (out === undefined) throw nothingToResume('runs')
-    return { config: loadRecipe(join(out, 'config.yaml'), options).config, out }
+    return { ...loadRecipe(join(out, 'config.yaml'), options), out }
   }
-  const { name, config } =
+  const { name, ...loaded } =
     options.retrain === undefined
       ? loadRecipe(recipe ?? recipeFor(options.data), options)
       : retrained(options.retrain, recipe, options)
-  const base = join('runs', `${name}-${config.schedule.kind}-${config.seed}`)
+  const base = join('runs', `${name}-${loaded.config.schedule.kind}-${loaded.config.seed}`)
   if (options.resume) {
     const out = options.out ?? latestRun(base)
     if (!holdsRun(out)) throw nothingToResume(out)
-    return { config: recipe === undefined ? loadRecipe(join(out, 'config.yaml'), options).config : config, out }
+    return { ...(recipe === undefined ? loadRecipe(join(out, 'config.yaml'), options) : loaded), out }
   }
-  if (options.out === undefined) return { config, out: freshFolder(base) }
-  if (!hasCheckpoint(options.out) && !hasSummary(options.out)) return { config, out: options.out }
+  if (options.out === undefined) return { ...loaded, out: freshFolder(base) }
+  if (!hasCheckpoint(options.out) && !hasSummary(options.out)) return { ...loaded, out: options.out }
   const hint = 'add --resume to continue it, or choose another --out'
   throw new AutoprogError('CHECKPOINT', `${options.out} holds a run already`, { hint })
 }
@@ -101,10 +124,11 @@ function isPlain(recipe: string | undefined, { out, data, retrain }: TrainOption
 }
 
 /** The recipe with the sub-networks of a finished run's stages as its schedule. */
-function retrained(run: string, recipe: string | undefined, options: TrainOptions): { name: string; config: Config } {
+function retrained(run: string, recipe: string | undefined, options: TrainOptions): LoadedRecipe {
   checkRun(run)
-  const { name, config } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
+  const { name, config, notices } = loadRecipe(recipe ?? join(run, 'config.yaml'), options)
   return {
+    notices,
     name: `${recipe === undefined ? basename(run) : name}-retrained`,
     config: withScheduleOf(config, run),
   }

@@ -165,7 +165,7 @@ function epochText(event: EpochEvent): string {
     `epoch ${event.epoch}`,
     `${plural(event.depth, 'layer')}, ${event.resolution} px`,
     `train loss ${small(event.trainLoss)}`,
-    ...(event.testLoss === null ? [] : [`test loss ${small(event.testLoss)}`]),
+    ...(event.testLoss === null ? [] : [`held-out loss ${small(event.testLoss)}`]),
     ...(event.top1 === null ? [] : [`top-1 ${percent(event.top1)}`]),
     ...(event.emas.length === 0 ? [] : [`best average ${percent(best.top1)} (${best.decay})`]),
     `lr ${small(event.learningRate)}`,

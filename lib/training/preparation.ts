@@ -49,17 +49,24 @@ function modelFor({ train, channels }: Dataset, device: Device): { model: Config
 
 const nameOf = ({ depth }: { depth: number }) => `a vision transformer of ${depth} layers`
 
-/** Batches of which an epoch has at least this many, where the recipe leaves the model to us. */
+/** Batches of which an epoch has at least this many, where the recipe leaves the model to us or its batch is more than all images. */
 const batchesPerEpoch = 8
 
 /** The recipe with `model: auto` settled, and its batch where the data is too small for it; what was settled, for a human. */
 export function settle(config: Config, dataset: Dataset, device: Device): { config: Config; notices: string[] } {
-  if (config.model !== 'auto') return { config, notices: [] }
-  const { model, name, why } = modelFor(dataset, device)
-  const fitting = 2 * Math.max(1, Math.floor(dataset.train.length / batchesPerEpoch / 2))
-  const batch = Math.min(config.batch, fitting)
-  const smaller = batch === config.batch ? '' : `, and a batch of ${batch} for ${integer(dataset.train.length)} images`
-  return { config: resolveConfig({ ...config, model, batch }), notices: [`chose ${name}, ${why}${smaller}`] }
+  const images = dataset.train.length
+  const fitting = 2 * Math.max(1, Math.floor(images / batchesPerEpoch / 2))
+  const batch = config.model === 'auto' || config.batch > images ? Math.min(config.batch, fitting) : config.batch
+  const told = batch === config.batch ? [] : [`a batch of ${batch} for ${integer(images)} images`]
+  if (config.model === 'auto') {
+    const { model, name, why } = modelFor(dataset, device)
+    const notice = [`chose ${name}, ${why}`, ...told].join(', and ')
+    return { config: resolveConfig({ ...config, model, batch }), notices: [notice] }
+  }
+  return {
+    config: batch === config.batch ? config : resolveConfig({ ...config, batch }),
+    notices: told.map((text) => `chose ${text}`),
+  }
 }
 
 /** Images computed together where that is not measured; batch norm takes its statistics over them: enough to be steady, few enough to fit. */

@@ -204,11 +204,11 @@ test('recipes by their own schemes and runs that have ended make one table', asy
 test('a folder of images and nothing else trains; what was chosen is said in a line each, and evaluation finds it again', async (t) => {
   const text = await autoprog(t, 'train', '--data', 'images', '--epochs', '4', '--device', 'cpu')
   t.regex(text, /^run folder: runs\/own-images-autoprog-0$/m)
-  t.regex(text, /64 training images, 16 held out, 2 classes$/m)
+  t.regex(text, /^images: 54 training images, 10 for choosing, 16 held out, 2 classes$/m)
   t.regex(text, /^note: the test images are those in val\/$/m)
   t.regex(
     text,
-    /^note: chose a vision transformer of 6 layers, 64 px for images of 32 x 32, and a batch of 8 for 64 images$/m,
+    /^note: chose a vision transformer of 6 layers, 64 px for images of 32 x 32, and a batch of 6 for 54 images$/m,
   )
   const { top1 } = readSummary(join(folder, 'runs', 'own-images-autoprog-0'))
   t.true(top1! > 0.9, `two plain colours: ${top1}`)

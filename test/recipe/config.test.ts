@@ -51,6 +51,8 @@ const ratio = [0, 1.01, -0.4, '0.4']
 
 /** Every option that is no choice among words, with values that it must refuse. */
 const refused: [path: string, what: RegExp, values: unknown[]][] = [
+  ['validation', /at least 0 and below 1/, belowOne],
+  ['deterministic', /true or false/, ['yes', 1, null]],
   ['threads', /auto or a positive integer/, [0, 1.5, -2, 'four']],
   ['tf32', /true or false/, ['yes', 1, null]],
   ['lossScale.initial', /positive number/, positiveNumber],

@@ -38,7 +38,7 @@ stage 1: score = loss x time^0.200, lowest wins`,
 test('an epoch is one line; without an evaluation it claims none', (t) => {
   t.is(
     eventText(epoch),
-    'epoch 1 · 4 layers, 32 px · train loss 1.234 · test loss 0.500 · top-1 81.23 % · best average 83.01 % (0.99) · lr 1.00e-3 · 1,243 images/s · 48 s',
+    'epoch 1 · 4 layers, 32 px · train loss 1.234 · held-out loss 0.500 · top-1 81.23 % · best average 83.01 % (0.99) · lr 1.00e-3 · 1,243 images/s · 48 s',
   )
   t.is(
     eventText({ ...epoch, top1: null, top5: null, testLoss: null, emas: [] }),

@@ -53,7 +53,11 @@ test('a model is chosen by the images and the device, and a batch that few image
   }
   const on = (kind: 'cpu' | 'cuda') => ({ kind }) as Device
   const auto = config({ model: 'auto', batch: 64 })
-  t.deepEqual(settle(config(), dataset(undefined, 9), on('cpu')), { config: config(), notices: [] })
+  t.deepEqual(settle(config(), dataset(undefined, 128), on('cpu')), { config: config(), notices: [] })
+  t.deepEqual(settle(config(), dataset(undefined, 127), on('cpu')), {
+    config: config({ batch: 14 }),
+    notices: ['chose a batch of 14 for 127 images'],
+  })
   const small = settle(auto, dataset({ width: 28, height: 28 }, 5000), on('cpu'))
   t.deepEqual(small.notices, ['chose a vision transformer of 6 layers, 56 px for images of 28 x 28'])
   t.is(small.config.batch, 64)

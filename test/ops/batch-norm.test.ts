@@ -7,12 +7,13 @@ import { addon } from '../../lib/native.js'
 import type { BatchNormOptions } from '../../lib/ops/index.js'
 import { batchNorm, linear } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
-import { assertClose, goldenTensors, relativeError } from '../golden.js'
-import { different, same } from '../same.js'
+import { assertClose, goldenTensors } from '../golden.js'
+import { same } from '../same.js'
 import { test } from '../serial.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase, OpInput } from './harness.js'
 import { checkGradients, compareGolden, randomValues, runCase } from './harness.js'
+import { testReduced } from './reduced.js'
 
 const device = await openTestDevice()
 const batchNormCases = await goldenCases('batch_norm', ['weight', 'bias'])
@@ -285,19 +286,4 @@ const cases = [true, false].flatMap((mode) => [
     y: linear(graph, norm(graph, { ...t, x: t.images! }, options(mode)), t.last!),
   })),
 ])
-for (const opCase of cases)
-  for (const [low, roundoff] of [
-    ['bf16', 2 ** -8],
-    ['f16', 2 ** -11],
-  ] as const)
-    test(`batch norm in reduced precision: ${opCase.name}, ${low}`, async (t) => {
-      const seeds = { y: randomValues([2 * 3 * 5 * 6], 91) }
-      const full = await runCase(t, device, opCase, seeds)
-      const lowered = await runCase(t, device, opCase, seeds, low)
-      for (const side of ['outputs', 'gradients'] as const)
-        for (const [key, wanted] of Object.entries(full[side])) {
-          const error = relativeError(lowered[side][key]!, wanted)
-          t.true(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
-        }
-      different(t, lowered.outputs, full.outputs)
-    })
+for (const opCase of cases) testReduced(`batch norm in reduced precision: ${opCase.name}`, device, opCase)

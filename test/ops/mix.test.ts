@@ -24,6 +24,7 @@ import { same } from '../same.js'
 import { test } from '../serial.js'
 import type { OpCase } from './harness.js'
 import { randomValues, runCase } from './harness.js'
+import { reducedTypes } from './reduced.js'
 
 const device = await openTestDevice()
 const golden = await goldenTensors('augment')
@@ -265,10 +266,7 @@ const opCase = {
   build,
 }
 // Half a unit in the last place (2^-9 and 2^-12 relative), once after normalising and once after mixing.
-for (const [low, tolerance] of [
-  ['bf16', 2 ** -8],
-  ['f16', 2 ** -11],
-] as const)
+for (const [low, tolerance] of reducedTypes)
   test(`in mixed precision: values rounded to ${low}`, async (t) => {
     const full = await runCase(t, device, opCase)
     const rounded = await runCase(t, device, opCase, {}, low)

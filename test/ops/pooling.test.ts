@@ -2,12 +2,12 @@ import type { Graph } from '../../lib/graph/graph.js'
 import type { Tensor } from '../../lib/graph/tensor.js'
 import { averagePool, globalAveragePool, linear, maxPool } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
-import { relativeError } from '../golden.js'
-import { different, same } from '../same.js'
+import { same } from '../same.js'
 import { test } from '../serial.js'
 import { caseOf, goldenCases } from './golden-cases.js'
 import type { OpCase } from './harness.js'
 import { checkGolden, checkGradients, randomValues, runCase } from './harness.js'
+import { testReduced } from './reduced.js'
 
 const device = await openTestDevice()
 const maxPoolCases = await goldenCases('max_pool', [])
@@ -176,37 +176,21 @@ test('pooling: threads do not change a bit', async (t) => {
 })
 
 // Eighths of whole numbers below 256 have all their bits in 16-bit types, so that rounding leaves maxima in place.
-for (const channels of [20, 9])
-  for (const [low, roundoff] of [
-    ['bf16', 2 ** -8],
-    ['f16', 2 ** -11],
-  ] as const)
-    test(`pooling: in reduced precision, ${channels} channels, ${low}`, async (t) => {
-      const images = [2, 13, 11, channels]
-      const values = Float32Array.from({ length: 2 * 13 * 11 * channels }, (_, index) => ((index * 37) % 251) / 8 - 16)
-      const opCase: OpCase = {
-        name: 'pooling',
-        inputs: {
-          x: { shape: images, values },
-          weight: { shape: [6, channels], values: randomValues([6, channels], 14), parameter: true },
-        },
-        build: (graph, { x, weight }) => {
-          const once = maxPool(graph, x!, { kernel: 3, stride: 2, padding: 1 })
-          const twice = maxPool(graph, once, { kernel: 2, stride: 1, padding: 1 })
-          const mean = globalAveragePool(graph, averagePool(graph, averagePool(graph, x!, 2), 2))
-          return { y: linear(graph, twice, weight!), mean: linear(graph, mean, weight!) }
-        },
-      }
-      const { outputs } = await runCase(t, device, opCase)
-      const seeds = Object.fromEntries(
-        Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 15 + index)]),
-      )
-      const full = await runCase(t, device, opCase, seeds)
-      const lowered = await runCase(t, device, opCase, seeds, low)
-      for (const side of ['outputs', 'gradients'] as const)
-        for (const [key, wanted] of Object.entries(full[side])) {
-          const error = relativeError(lowered[side][key]!, wanted)
-          t.true(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
-        }
-      different(t, lowered.outputs, full.outputs)
-    })
+for (const channels of [20, 9]) {
+  const images = [2, 13, 11, channels]
+  const values = Float32Array.from({ length: 2 * 13 * 11 * channels }, (_, index) => ((index * 37) % 251) / 8 - 16)
+  const opCase: OpCase = {
+    name: 'pooling',
+    inputs: {
+      x: { shape: images, values },
+      weight: { shape: [6, channels], values: randomValues([6, channels], 14), parameter: true },
+    },
+    build: (graph, { x, weight }) => {
+      const once = maxPool(graph, x!, { kernel: 3, stride: 2, padding: 1 })
+      const twice = maxPool(graph, once, { kernel: 2, stride: 1, padding: 1 })
+      const mean = globalAveragePool(graph, averagePool(graph, averagePool(graph, x!, 2), 2))
+      return { y: linear(graph, twice, weight!), mean: linear(graph, mean, weight!) }
+    },
+  }
+  testReduced(`pooling: in reduced precision, ${channels} channels`, device, opCase)
+}

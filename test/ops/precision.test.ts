@@ -18,11 +18,10 @@ import {
   tokens,
 } from '../../lib/ops/index.js'
 import { openTestDevice } from '../device.js'
-import { relativeError } from '../golden.js'
-import { different } from '../same.js'
 import { test } from '../serial.js'
 import type { OpCase, OpInput } from './harness.js'
-import { randomValues, runCase } from './harness.js'
+import { randomValues } from './harness.js'
+import { testReduced } from './reduced.js'
 
 const device = await openTestDevice()
 test.after.always(() => device.close())
@@ -146,23 +145,4 @@ const cases: OpCase[] = [
   },
 ]
 
-for (const opCase of cases)
-  for (const [low, roundoff] of [
-    ['bf16', 2 ** -8],
-    ['f16', 2 ** -11],
-  ] as const)
-    test(`ops in reduced precision: ${opCase.name}, ${low}`, async (t) => {
-      const { outputs } = await runCase(t, device, opCase)
-      const seeds = Object.fromEntries(
-        Object.entries(outputs).map(([key, y], index) => [key, randomValues([y.length], 900 + index)]),
-      )
-      const full = await runCase(t, device, opCase, seeds)
-      const lowered = await runCase(t, device, opCase, seeds, low)
-      // A few roundings of half a unit each on the way, of which the largest count: 4 units bound what was seen.
-      for (const side of ['outputs', 'gradients'] as const)
-        for (const [key, wanted] of Object.entries(full[side])) {
-          const error = relativeError(lowered[side][key]!, wanted)
-          t.true(error <= 4 * roundoff, `${side} ${key}: relative error ${error}`)
-        }
-      different(t, lowered.outputs, full.outputs)
-    })
+for (const opCase of cases) testReduced(`ops in reduced precision: ${opCase.name}`, device, opCase)

@@ -113,6 +113,9 @@ export function bottleneck(figures: LoaderFigures, workers: number, cores: numbe
       ? ['augment less (augmentation.randAugment)']
       : []),
   ]
-  const thread = speeds.length === 0 ? '' : `: one of ${workers} workers ${speeds.join(' and ')}`
+  const thread =
+    speeds.length === 0
+      ? ''
+      : `: ${workers === 1 ? 'the one worker' : `one of ${workers} workers`} ${speeds.join(' and ')}`
   return `${percent(waitShare)} of the time was spent waiting for data${thread}. To go faster: ${remedies.join(', or ')}`
 }

@@ -1,7 +1,7 @@
 // `npm test [-- path… --match=title]`: runs AVA, whose settings are in package.json, with its arguments. A line a test, and
 // a last line `N passed, N failed[, N skipped]`, in which a file that crashes or holds no tests counts as failed.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -11,6 +11,7 @@ const require = createRequire(import.meta.url)
 const ava = join(dirname(require.resolve('ava')), 'cli.mjs')
 // What tests leave behind goes with it, also where one is killed.
 const temporary = mkdtempSync(join(tmpdir(), 'autoprog-tests-'))
+chmodSync(temporary, 0o755) // one test is another user
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }))
 
 // TAP is the one output of AVA's that is made to be read by programs.

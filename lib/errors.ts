@@ -7,12 +7,25 @@ export class AutoprogError extends Error {
   readonly hint: string | undefined
 
   constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(printableLines(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'AutoprogError'
     this.code = code
     this.hint = options.hint
   }
 }
+
+/**
+ * One line of text from outside, such as the name of a file, with what would command a terminal or turn the line around
+ * (controls, line separators, marks of direction) written as JSON writes it: `\\u001b`, `\\u202e`.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}
+
+/** The same for text that may have several lines. */
+export const printableLines = (text: string): string => text.replace(/[^\n\t]+/g, printable)
 
 /** Words a value for a message, short and on one line: `0`, `"abc" (string)`, `[1, 2] (array)`. */
 export function describe(value: unknown): string {

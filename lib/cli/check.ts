@@ -5,7 +5,7 @@ import { listDataset } from '../../datasets/index.js'
 import { imageFaults } from '../data/image/fault.js'
 import { type Check, type CheckedImage, checkDataset, type Sizes } from '../data/source/check.js'
 import type { Dataset } from '../data/source/dataset.js'
-import { AutoprogError } from '../errors.js'
+import { AutoprogError, printable } from '../errors.js'
 import { type Config, loadConfig } from '../recipe/config.js'
 import { wrap } from '../report/fit.js'
 import { integer, plural } from '../report/format.js'
@@ -130,9 +130,6 @@ function sizesText({ smallest, median, largest, distinct, extreme }: Sizes): str
   const strips = `${integer(extreme.length)} longer than 1:10: ${names.join(', ')}${extreme.length > 5 ? ', …' : ''}`
   return [`sizes: ${range}; ${integer(distinct)} different ones`, ...(extreme.length > 0 ? [strips] : [])]
 }
-
-/** A name without what would command a terminal. */
-const printable = (name: string) => name.replace(/\p{Cc}/gu, '?')
 
 /** Every broken file by name, under the kind of its fault. */
 function brokenText(broken: Check['broken']): string[] {

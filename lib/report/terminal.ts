@@ -1,5 +1,6 @@
 /** What a stream shows: how wide, in which colours, and the one line at the end of a terminal that is written over. */
 import type { WriteStream } from 'node:tty'
+import { printableLines } from '../errors.js'
 
 /** How text may look. The width is in columns. */
 export interface Look {
@@ -24,6 +25,14 @@ export function paint({ colors }: Look, style: keyof typeof codes, text: string)
   return colors && text !== '' ? `\x1b[${on}m${text}\x1b[${off}m` : text
 }
 
+/** What of a text goes to a terminal as it is: lines, and the codes of `paint`; names of files may hold others. */
+const ownCodes = new RegExp(`(\\x1b\\[(?:${Object.values(codes).flat().join('|')})m)`)
+const harmless = (text: string) =>
+  text
+    .split(ownCodes)
+    .map((piece, index) => (index % 2 === 1 ? piece : printableLines(piece)))
+    .join('')
+
 /** Where a status stands. A process has one terminal, whichever of its streams leads there. */
 let shown: Output | undefined
 let clearsAtExit = false
@@ -31,7 +40,8 @@ let clearsAtExit = false
 /** Writes lines that stay; a status stands below them again only when it is next shown. */
 export function printLine(stream: Output, text: string): void {
   clearStatus()
-  stream.write(stream.isTTY ? `\r\x1b[K${text}\n` : `${text}\n`) // an echoed ^C goes even where there is no status
+  const line = `${harmless(text)}\n`
+  stream.write(stream.isTTY ? `\r\x1b[K${line}` : line) // an echoed ^C goes even where there is no status
 }
 
 /** Writes over the status. The cursor goes back to its beginning, so that an echoed ^C is written over too. */
@@ -40,7 +50,7 @@ export function showStatus(stream: Output, text: string): void {
   if (!clearsAtExit) process.once('exit', clearStatus)
   clearsAtExit = true
   shown = stream
-  stream.write(`\r\x1b[K${text}\r`)
+  stream.write(`\r\x1b[K${harmless(text)}\r`)
 }
 
 /** Takes the status away; harmless when there is none. */

@@ -28,3 +28,13 @@ test('lines stand above the status, whichever stream they come by, and nothing i
   clearStatus()
   t.deepEqual(screen.lines(), ['SIGINT: stopping', 'the end', ''])
 })
+
+test('what would command the terminal is written as escapes, except for lines and own colours', (t) => {
+  const written: string[] = []
+  const stream = { write: (text: string) => void written.push(text) } as unknown as Output
+  const red = paint({ width: 80, colors: true }, 'red', 'error')
+  printLine(stream, `${red} a\x1b[2J\x07\u202e.png\nb\x7f\tc\r`)
+  t.deepEqual(written, [`${red} a\\u001b[2J\\u0007\\u202e.png\nb\\u007f\tc\\u000d\n`])
+  printLine(stream, JSON.stringify({ name: 'a\x7f\u202e' }))
+  t.deepEqual(JSON.parse(written[1]!), { name: 'a\x7f\u202e' }, 'JSON stays JSON')
+})

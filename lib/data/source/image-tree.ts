@@ -1,5 +1,5 @@
 /** Datasets made of image files in class folders, wherever those files lie. */
-import { AutoprogError, expected } from '../../errors.js'
+import { AutoprogError, expected, printable } from '../../errors.js'
 import type { Fault } from '../image/fault.js'
 import { arrangeClassFolders, arrangeTestHalf, type LabelledPaths } from './class-folders.js'
 import type { Dataset, LoadOptions, Split } from './dataset.js'
@@ -80,7 +80,7 @@ export async function listTrees(
         ...(tree.fileOf && { fileOf: (index) => tree.fileOf!(paths[index]!) }),
       })
     return {
-      ...{ name, classes, channels: 3, notices, faults, close },
+      ...{ name, classes, channels: 3, notices: notices.map(printable), faults, close },
       train: split(train),
       ...(validation && { validation: split(validation) }),
       test: split(test),

@@ -1,7 +1,7 @@
 /** A dataset in many tar archives: `train-000.tar`, `train-001.tar`, …, `val-000.tar`, … */
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { imageEnding } from '../lib/data/image/decode.js'
+import { imageEnding } from '../lib/data/image/format.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { type HalfName, halfOf, heldOutHalves, namesBeside } from '../lib/data/source/halves.js'
 import { nameIn } from '../lib/data/source/image-tree.js'

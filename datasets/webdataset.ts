@@ -4,7 +4,7 @@
  * counts for none so (`7.label.cls`) counts for all of its key, which in WebDataset ends at the first dot of the name.
  */
 import { join } from 'node:path'
-import { imageEnding } from '../lib/data/image/decode.js'
+import { imageEnding } from '../lib/data/image/format.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { readWholeFile } from '../lib/data/source/files.js'
 import {

@@ -58,6 +58,8 @@ bool decode(const Jpeg& jpeg, int denominator, const Box& box, bool verify, uint
     jpeg_destroy_decompress(&info);
     return false;
   }
+  // What is odd before the first scan does no harm to the pixels.
+  info.err->num_warnings = 0;
   info.out_color_space = JCS_RGB;
   info.scale_num = 1;
   info.scale_denom = static_cast<unsigned>(denominator);

@@ -22,7 +22,7 @@ struct JpegOptions {
 };
 
 // Carries out a plan for an image of three channels of which only what the plan needs is decoded. False where anything
-// about the file is unusual, down to a warning: then another decoder has to judge. `decodeSeconds` is the decoder's
+// about its scans is unusual, down to a warning: then another decoder has to judge. `decodeSeconds` is the decoder's
 // part.
 bool carryOut(const Plan& plan, const Jpeg& jpeg, const JpegOptions& options, uint8_t* out, double& decodeSeconds);
 

@@ -96,7 +96,7 @@ test('the text lists each broken file under the kind of its fault', (t) => {
   t.regex(stdout, /^faulty: 19 training images, 5 held out, 2 classes$/m)
   t.regex(stdout, /^zero bytes \(2\):\n {2}faulty\/train\/cat\/empty\.jpg: .*\n {2}faulty\/val\/cat\/empty\.png: /m)
   t.regex(stdout, /^truncated or damaged \(1\):\n {2}faulty\/train\/cat\/truncated\.jpg: .*premature end/m)
-  t.regex(stdout, /^above the pixel limit \(1\):\n {2}faulty\/train\/dog\/vast\.png: .*268,402,689 pixels$/m)
+  t.regex(stdout, /^too large \(1\):\n {2}faulty\/train\/dog\/vast\.png: .*at most 178,956,970 in all are read$/m)
   t.regex(stdout, /^links that lead nowhere \(2\):\n.*cat\/lost: it is a link to gone, which is not there$/m)
   t.regex(stdout, /^sizes: smallest 1 x 1, median 22 x 20, largest 110 x 10; 8 different ones$/m)
   t.regex(stdout, /7 broken; training would refuse: above 1 % of a half\n$/)

@@ -1,8 +1,14 @@
-/** Encoded images (JPEG, PNG, WebP, …) to 8-bit pixels, off the event loop, through libvips. */
-import sharp from 'sharp'
+/** Encoded images (JPEG, PNG, WebP, …) to 8-bit pixels; libvips decodes them off the event loop. */
+import sharp, { type Sharp } from 'sharp'
 import type { Image } from '../source/dataset.js'
+import { openBitmap } from './bitmap.js'
+import { type Encoded, greyOf, rgbOfCmyk } from './convert.js'
 import { brokenImage } from './fault.js'
-import { correctScanHeaders } from './jpeg.js'
+import { conversionHint, formatOf, type ImageFormat, sizeInHeader } from './format.js'
+import { rgbOfGif } from './gif.js'
+import { frameHeader } from './jpeg.js'
+import { checkSize, pixelLimit } from './limits.js'
+import { openPortableMap } from './portable-map.js'
 
 // Images are decoded side by side, each on one thread, and none is asked for twice.
 sharp.concurrency(1)
@@ -11,16 +17,6 @@ sharp.cache(false)
 /** How many images are decoded side by side: enough to keep libuv's four threads busy while others are being read. */
 export const decodingLanes = 8
 
-/** Endings of files that are taken for images. */
-export const imageEnding = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
-
-/** Pixels of the largest image that is decoded: more is a mistake or an attack, and would not fit in memory several times. */
-const pixelLimit = 0x3fff ** 2
-
-// libvips keeps one text of what went wrong for all threads, and another image's end may wipe it before it is read.
-const wiped = /Warning treated as error|Unknown error/
-const tries = 4
-
 export interface DecodeOptions {
   /** How an error names the image. */
   readonly name: string
@@ -28,47 +24,68 @@ export interface DecodeOptions {
 }
 
 /**
- * Decodes as PIL's `convert('RGB')` or `convert('L')` would: no rotation by EXIF, no colour profile, no alpha.
- * Throws IMAGE, naming the image, where it is truncated or damaged, no image at all, or above the pixel limit.
+ * Decodes as Pillow's `convert('RGB')` or `convert('L')` would: no colour profile, alpha left out, the first frame or page, and
+ * what is merely a warning accepted. As in Pillow, the orientation of a TIFF is part of it, while that in a photo's EXIF is not
+ * applied. Two differences: 16 bits of grey are scaled to 8, where Pillow clips them; and AVIF's halved colours are not interpolated.
+ * Throws IMAGE, naming the image, where it is truncated or damaged, of no format that is read, or beyond a limit.
  */
-export async function decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<Image> {
-  if (bytes.length === 0) throw brokenImage(options.name, 'empty', 'it has zero bytes')
-  try {
-    return await decode(bytes, options)
-  } catch (cause) {
-    const corrected = correctScanHeaders(bytes)
-    if (corrected !== undefined) return decodeImage(corrected, options)
-    throw undecodable(options.name, await reasonOf(cause as Error, () => decode(bytes, options)))
+export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeOptions): Promise<Image> {
+  if (bytes.length === 0) throw brokenImage(name, 'empty', 'it has zero bytes')
+  const format = formatOf(bytes)
+  if (typeof format !== 'string') {
+    const { other } = format
+    if (other === undefined) throw brokenImage(name, 'format', 'it is not an image of a known format')
+    throw brokenImage(name, 'format', `it is ${other}`, { hint: conversionHint })
   }
+  const attempt = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((cause: Error) => Promise.reject(undecodable(name, cause)))
+  const { width, height, decode } = await attempt(open(format, bytes))
+  checkSize(name, width, height)
+  const image = await attempt(decode())
+  checkSize(name, image.width, image.height)
+  return channels === 3 ? image : { ...image, pixels: greyOf(image.pixels), channels }
 }
 
-/** Why decoding fails; where the text of it was wiped, another try may tell. */
-async function reasonOf(cause: Error, decodeAgain: () => Promise<unknown>): Promise<string> {
-  let { message } = cause
-  for (let left = tries; left > 0 && wiped.test(message); left--) {
-    message = await decodeAgain().then(
-      () => '',
-      (again: Error) => again.message,
-    )
+/** What decoders say of a sound file of a kind that they were not built for. */
+const notRead = /which is not read$|is not configured|bad labq format/
+
+function undecodable(name: string, cause: Error) {
+  // The rest of what libvips says may be about an image that is decoded beside this one.
+  const first = cause.message.split('\n', 1)[0]!
+  const isKnown = first !== '' && !first.includes('Unknown error')
+  if (notRead.test(first)) return brokenImage(name, 'format', cause, { hint: conversionHint })
+  return brokenImage(name, 'damaged', isKnown ? first : 'it is truncated or damaged', { cause })
+}
+
+async function open(format: ImageFormat, bytes: Uint8Array): Promise<Encoded> {
+  if (format === 'bmp') return openBitmap(bytes)
+  if (format === 'map') return openPortableMap(bytes)
+  // Of JPEGs libjpeg warns of much that harms nothing, or little; Pillow, too, refuses those alone that end too early.
+  const failOn = format === 'jpeg' ? 'truncated' : 'error'
+  const settings = { ignoreIcc: true, failOn, limitInputPixels: pixelLimit, autoOrient: format === 'tiff' } as const
+  const source = () => sharp(bytes, settings)
+  const inHeader = sizeInHeader(format, bytes)
+  // Here no pixel is decoded, and `checkSize` words better what is too large.
+  const found =
+    inHeader === undefined ? await sharp(bytes, { ...settings, limitInputPixels: false }).metadata() : undefined
+  const { width, height } = inHeader ?? found!
+  const isCmyk = found?.space === 'cmyk' || (format === 'jpeg' && frameHeader(bytes)?.components === 4)
+  const decode = async (): Promise<Image> => {
+    if (isCmyk) {
+      const inks = await raw(source().pipelineColourspace('cmyk').removeAlpha().toColourspace('cmyk'), 4)
+      return { ...inks, pixels: rgbOfCmyk(inks.pixels), channels: 3 }
+    }
+    if (format === 'gif') {
+      const frame = await raw(source().ensureAlpha().toColourspace('srgb'), 4)
+      return { ...frame, pixels: rgbOfGif(bytes, frame.pixels, frame.width), channels: 3 }
+    }
+    return { ...(await raw(source().removeAlpha().toColourspace('srgb'), 3)), channels: 3 }
   }
-  return wiped.test(message) ? 'it is truncated or damaged' : message
+  return { width, height, decode }
 }
 
-/** libvips tells the kinds of failure apart by its message alone. */
-function undecodable(name: string, message: string) {
-  const is = (text: string) => message.includes(text)
-  if (is('pixel limit'))
-    return brokenImage(name, 'large', `it has more than ${pixelLimit.toLocaleString('en-US')} pixels`)
-  if (is('unsupported image format')) return brokenImage(name, 'format', 'it is not an image of a known format')
-  return brokenImage(name, 'damaged', message)
-}
-
-async function decode(bytes: Uint8Array, { channels }: DecodeOptions): Promise<Image> {
-  const { data, info } = await sharp(bytes, { ignoreIcc: true, failOn: 'warning', limitInputPixels: pixelLimit })
-    .removeAlpha()
-    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
-    .raw({ depth: 'uchar' })
-    .toBuffer({ resolveWithObject: true })
+async function raw(source: Sharp, channels: number): Promise<Pick<Image, 'pixels' | 'height' | 'width'>> {
+  const { data, info } = await source.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
   if (info.channels !== channels) throw new Error(`decoded to ${info.channels} channels instead of ${channels}`)
-  return { pixels: data, height: info.height, width: info.width, channels }
+  return { pixels: data, height: info.height, width: info.width }
 }

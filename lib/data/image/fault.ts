@@ -1,12 +1,12 @@
 /** What can be wrong with one file of a dataset, and the error that says so. */
-import { AutoprogError } from '../../errors.js'
+import { AutoprogError, printable } from '../../errors.js'
 
 /** Each kind of fault as the heading of a list. */
 export const imageFaults = {
   damaged: 'truncated or damaged',
   empty: 'zero bytes',
-  format: 'not an image',
-  large: 'above the pixel limit',
+  format: 'not of a format that is read',
+  large: 'too large',
   link: 'links that lead nowhere',
   unreadable: 'not to be read',
 } as const
@@ -31,11 +31,15 @@ const hints: Record<ImageFault, string> = {
   unreadable: 'check that you may read it',
 }
 
-export function brokenImage(name: string, fault: ImageFault, cause: unknown): BrokenImage {
-  const said = cause instanceof Error ? cause.message : String(cause)
-  const lines = said.split('\n').map((line) => line.replace(/\s+/g, ' ').trim())
-  const reason = [...new Set(lines.filter((line) => line !== ''))].join(' ') // libvips repeats itself
-  const error = new AutoprogError('IMAGE', `Cannot read the image ${name}: ${reason}`, { hint: hints[fault], cause })
+/** The error of one image; `why` is an error or a text, the hint that of the fault unless one is given. */
+export function brokenImage(
+  name: string,
+  fault: ImageFault,
+  why: unknown,
+  { hint = hints[fault], cause = why instanceof Error ? why : undefined }: { hint?: string; cause?: unknown } = {},
+): BrokenImage {
+  const reason = reasonOf(why)
+  const error = new AutoprogError('IMAGE', `Cannot read the image ${printable(name)}: ${reason}`, { hint, cause })
   return Object.assign(error, { fault, reason })
 }
 
@@ -50,4 +54,14 @@ export function faultOf(error: unknown): Pick<Fault, 'fault' | 'reason'> {
   const about = asBrokenImage(error)
   const { fault = 'unreadable', reason = about.message } = about as Partial<BrokenImage>
   return { fault, reason }
+}
+
+/** What libvips and sharp put before a reason: where in them it was found. */
+const prefixes = /^(Input buffer has corrupt header: |Vips\w+: |\w+2vips: |\w+load\w*: )+/
+
+/** What is said of an error, on one line and once: libvips repeats itself. */
+function reasonOf(why: unknown): string {
+  const said = why instanceof Error ? why.message : String(why)
+  const lines = said.split('\n').map((line) => line.replace(/\s+/g, ' ').trim().replace(prefixes, ''))
+  return printable([...new Set(lines.filter((line) => line !== ''))].join(' '))
 }

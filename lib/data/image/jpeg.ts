@@ -1,52 +1,42 @@
-/** What the headers of a JPEG say, and a mistake of JPEG writers that decoders put up with. */
+/** What the headers of a JPEG say. */
+import { isTooLarge } from './limits.js'
 
 const startOfImage = 0xd8
 const endOfImage = 0xd9
 const startOfScan = 0xda
-const sequential = [0xc0, 0xc1]
-const progressive = 0xc2
+/** Of frames that decoders know (ITU T.81, table B.1): baseline, extended and progressive by Huffman's code, and two by arithmetic. */
+const frames = [0xc0, 0xc1, 0xc2, 0xc9, 0xca]
 
-/** Width and height of a JPEG of 8-bit grey or colour, by its frame header; undefined for anything else. */
-export function jpegSize(bytes: Uint8Array): { width: number; height: number } | undefined {
+export interface FrameHeader {
+  readonly width: number
+  readonly height: number
+  /** Bits a sample. */
+  readonly precision: number
+  /** 1 for grey, 3 for colour, 4 for CMYK. */
+  readonly components: number
+}
+
+/** What the frame header of a JPEG states (ITU T.81, B.2.2); undefined for anything else. */
+export function frameHeader(bytes: Uint8Array): FrameHeader | undefined {
   if (bytes[0] !== 0xff || bytes[1] !== startOfImage) return undefined
   for (let at = nextMarker(bytes, 2); at + 9 < bytes.length; ) {
     const marker = bytes[at + 1]!
     if (marker === startOfScan || marker === endOfImage) return undefined
     const word = (offset: number) => bytes[at + offset]! * 256 + bytes[at + offset + 1]!
-    if (sequential.includes(marker) || marker === progressive) {
-      const [precision, height, width, components] = [bytes[at + 4], word(5), word(7), bytes[at + 9]]
-      const known = precision === 8 && (components === 1 || components === 3) && width > 0 && height > 0
-      return known ? { width, height } : undefined
-    }
+    if (frames.includes(marker))
+      return { width: word(7), height: word(5), precision: bytes[at + 4]!, components: bytes[at + 9]! }
     at = nextMarker(bytes, at + 2 + word(2))
   }
   return undefined
 }
 
-/**
- * The JPEG with scan headers (ITU T.81, B.2.3) as a sequential one must have them: spectral selection 0 to 63, no successive
- * approximation. Some phones' cameras write other values there, which no decoder uses. Undefined where nothing is to correct.
- */
-export function correctScanHeaders(bytes: Uint8Array): Uint8Array | undefined {
-  if (bytes[0] !== 0xff || bytes[1] !== startOfImage) return undefined
-  let corrected: Uint8Array | undefined
-  let isSequential = false
-  for (let at = nextMarker(bytes, 2); at + 3 < bytes.length; ) {
-    const marker = bytes[at + 1]!
-    const length = bytes[at + 2]! * 256 + bytes[at + 3]!
-    const end = at + 2 + length
-    if (marker === endOfImage || end > bytes.length) break
-    if (sequential.includes(marker)) isSequential = true
-    if (marker === startOfScan && isSequential && length >= 8) {
-      const [first, last, approximation] = bytes.subarray(end - 3, end)
-      if (first !== 0 || last !== 63 || approximation !== 0) {
-        corrected ??= Uint8Array.from(bytes)
-        corrected.set([0, 63, 0], end - 3)
-      }
-    }
-    at = nextMarker(bytes, end)
-  }
-  return corrected
+/** Width and height of a JPEG of 8-bit grey or colour of which parts can be decoded; undefined for anything else. */
+export function jpegSize(bytes: Uint8Array): { width: number; height: number } | undefined {
+  const header = frameHeader(bytes)
+  if (header === undefined) return undefined
+  const { width, height, precision, components } = header
+  const isKnown = precision === 8 && (components === 1 || components === 3) && width > 0 && height > 0
+  return isKnown && !isTooLarge(width, height) ? { width, height } : undefined
 }
 
 /** Where the next marker stands: not in a scan's data, whose bytes of 255 are followed by 0 or by a restart's number. */

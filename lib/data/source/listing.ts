@@ -1,7 +1,7 @@
 /** A tree of files by their names, and where in it folders of images lie. */
-import { AutoprogError } from '../../errors.js'
-import { imageEnding } from '../image/decode.js'
+import { AutoprogError, printable } from '../../errors.js'
 import type { Fault } from '../image/fault.js'
+import { conversionHint, imageEnding, unreadFormat } from '../image/format.js'
 import { halfOf } from './halves.js'
 
 /** A tree of files as a folder or an archive lists it. Paths are relative to `source`, their parts joined by '/'. */
@@ -17,6 +17,8 @@ export interface Listing {
 
 export interface ImageListing extends Listing {
   readonly faults: readonly Fault[]
+  /** What is said of images of formats that are not read; empty where there are none. */
+  readonly unread: string
 }
 
 /** The listing without hidden files and without files that are not images. */
@@ -25,13 +27,28 @@ export function onlyImages(listing: Listing): { images: ImageListing; notices: s
   const visible = listing.files.filter(isVisible)
   const files = visible.filter((path) => imageEnding.test(path))
   const faults = (listing.faults ?? []).filter(({ name }) => isVisible(name))
-  const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults }
+  const rest = visible.filter((path) => !imageEnding.test(path))
+  const unread = describeUnread(rest)
+  const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults, unread }
   if (files.length === 0) throw wrongTree(images, listing.source, 'holds no images')
-  const others = visible.filter((path) => !imageEnding.test(path))
+  const others = rest.filter((path) => unreadFormat(path) === undefined)
   const passed = `files of ${listing.source} that are not images were passed over`
   const notices = others.length > 0 ? [`${others.length} ${passed}: ${few(others)}`] : []
+  if (unread !== '') notices.push(`${unread} of ${listing.source} were passed over; ${conversionHint}`)
   if (faults.length > 0) notices.push(`${listing.source} was not listed whole: ${listFaults(faults)}`)
   return { images, notices }
+}
+
+/** "3 images of formats that are not read (HEIC: a.heic, …)"; empty where there are none. */
+function describeUnread(paths: readonly string[]): string {
+  const byFormat = new Map<string, string[]>()
+  for (const path of paths) {
+    const format = unreadFormat(path)
+    if (format !== undefined) byFormat.set(format, [...(byFormat.get(format) ?? []), path])
+  }
+  const count = [...byFormat.values()].reduce((sum, { length }) => sum + length, 0)
+  const formats = [...byFormat].map(([format, names]) => `${format}: ${few(names)}`)
+  return count === 0 ? '' : `${count} images of formats that are not read (${formats.join('; ')})`
 }
 
 /** The first names of a list. */
@@ -112,8 +129,10 @@ export function sortedNames(names: readonly string[]): string[] {
 }
 
 /** The error of a tree that is not laid out as it should be. */
-export function wrongTree({ faults }: ImageListing, where: string, what: string): AutoprogError {
-  const hint = 'give a folder or .tar that holds CLASS/image.jpg, or train/CLASS/image.jpg and val/CLASS/image.jpg'
+export function wrongTree({ faults, unread }: ImageListing, where: string, what: string): AutoprogError {
+  const layout = 'give a folder or .tar that holds CLASS/image.jpg, or train/CLASS/image.jpg and val/CLASS/image.jpg'
+  const hint = unread === '' ? layout : `convert those images to PNG or JPEG; ${layout}`
+  const passed = unread === '' ? '' : `; it holds ${unread}`
   const rest = faults.length > 0 ? `; it was not listed whole: ${listFaults(faults)}` : ''
-  return new AutoprogError('DATA', `${where} ${what}${rest}`, { hint })
+  return new AutoprogError('DATA', printable(`${where} ${what}${passed}${rest}`), { hint })
 }

@@ -1,10 +1,12 @@
 /** A folder of class folders of images: `CLASS/…`, or `train/CLASS/…` and `val/CLASS/…` (or `test`), at any depth inside a class. */
 import type { Dirent } from 'node:fs'
-import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
+import { readdir, readlink, realpath, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { brokenImage, type Fault, type ImageFault } from '../lib/data/image/fault.js'
 import { imageEnding } from '../lib/data/image/format.js'
+import { tooManyBytes } from '../lib/data/image/limits.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
+import { openFile } from '../lib/data/source/files.js'
 import { decodeDataset, listTrees } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan, isFault, isListOf, isPairOfTexts, isPathBelow } from './scan-cache.js'
@@ -27,7 +29,7 @@ export async function listImageFolder(folder: string, options: LoadOptions = {})
     const name = join(folder, path)
     const fault = broken.get(path)
     if (fault !== undefined) throw brokenImage(name, fault.fault, fault.reason)
-    return readFile(placeOf(path)).catch((cause) => Promise.reject(brokenImage(name, 'unreadable', cause)))
+    return readImage(name, placeOf(path))
   }
   const fileOf = (path: string) => {
     const place = placeOf(path)
@@ -41,6 +43,19 @@ export async function listImageFolder(folder: string, options: LoadOptions = {})
 /** The same with its images decoded where they are all alike. Throws DATA also where too many of them are broken. */
 export async function loadImageFolder(folder: string, options: LoadOptions = {}): Promise<Dataset> {
   return decodeDataset(await listImageFolder(folder, options), options)
+}
+
+/** The bytes of an image file, where they are not more than any image has. */
+async function readImage(name: string, place: string | Buffer): Promise<Uint8Array> {
+  const unreadable = (cause: unknown) => Promise.reject(brokenImage(name, 'unreadable', cause))
+  const file = await openFile(place).catch(unreadable)
+  try {
+    const large = tooManyBytes(name, (await file.stat()).size)
+    if (large !== undefined) throw large
+    return await file.readFile().catch(unreadable)
+  } finally {
+    await file.close()
+  }
 }
 
 interface Tree {

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import { brokenImage, type Fault } from '../lib/data/image/fault.js'
 import { imageEnding } from '../lib/data/image/format.js'
+import { tooManyBytes } from '../lib/data/image/limits.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { openFile } from '../lib/data/source/files.js'
 import { namesBeside } from '../lib/data/source/halves.js'
@@ -14,9 +15,6 @@ import { cachedScan, isFault, isListOf, isPairOfTexts, isText } from './scan-cac
 import { isClassText, listPairs, type PairedTree } from './webdataset.js'
 
 const blockSize = 512
-
-/** Bytes of the largest image that is read. */
-const largestMember = 2 ** 30
 
 const linkReason = 'it is a link; pack the file itself'
 
@@ -166,7 +164,8 @@ async function indexMembers(file: string, handle: FileHandle, { signal, onListin
 
 async function readMember(handle: FileHandle, name: string, place: Place): Promise<Uint8Array> {
   if (place.size === -1) throw brokenImage(name, 'link', linkReason)
-  if (place.size > largestMember) throw brokenImage(name, 'large', `it has ${place.size} bytes`)
+  const large = tooManyBytes(name, place.size)
+  if (large !== undefined) throw large
   const bytes = Buffer.allocUnsafe(place.size)
   const { bytesRead } = await handle
     .read(bytes, 0, place.size, place.offset)

@@ -3,6 +3,7 @@ import { AutoprogError } from '../errors.js'
 import { createLanes, forEachConcurrently, yieldToEventLoop } from './concurrent.js'
 import { asBrokenImage } from './image/fault.js'
 import { jpegSize } from './image/jpeg.js'
+import { inTurn } from './image/limits.js'
 import { decodesJpegs, type ImageOp, transformImages, transformJpeg } from './image/operations.js'
 import type { Augmentation, Evaluation, Strength } from './image/transform.js'
 import { evaluationPlan, isForDevice, regionShown, shiftOf, trainingPlan } from './image/transform.js'
@@ -254,7 +255,9 @@ function partialDecoder({ length, read, fileOf }: Split, { augmentation }: Batch
     const seconds =
       source === undefined || picture === undefined
         ? undefined
-        : await transformJpeg(source, picture, planOf(picture), options, ...place())
+        : await inTurn(picture.width, picture.height, () =>
+            transformJpeg(source, picture, planOf(picture), options, ...place()),
+          )
     if (seconds === undefined) isUnusual[index] = 1
     else sizes[index] = picture!.width * 2 ** 16 + picture!.height
     return seconds

@@ -122,7 +122,7 @@ class Transformation : public Task {
 
 // False where the file cannot be read, or is no file that a photo would be.
 bool readFile(const std::string& path, std::vector<uint8_t>& bytes) {
-  constexpr uintmax_t kLargest = uintmax_t{1} << 30;
+  constexpr uintmax_t kLargest = uintmax_t{1} << 28;
   std::error_code error;
   // A name with a nought in it would be another one.
   if (path.find(char{0}) != std::string::npos || !std::filesystem::is_regular_file(path, error)) return false;

@@ -33,6 +33,17 @@ void count(j_common_ptr common, int level) {
   if (level < 0) common->err->num_warnings++;
 }
 
+// Scans of a progressive JPEG at most, and of all of them together the pixels passed over, as lib/data/image/limits.ts
+// has them. A file of a few hundred kilobytes may hold thousands of scans; encoders write ten or so.
+constexpr int kScans = 500;
+constexpr uint64_t kPixelsPassed = uint64_t{1} << 33;
+
+void limitScans(j_common_ptr common) {
+  const auto* info = reinterpret_cast<j_decompress_ptr>(common);
+  const auto scans = static_cast<uint64_t>(info->input_scan_number);
+  if (scans > kScans || scans * info->image_width * info->image_height > kPixelsPassed) leave(common);
+}
+
 // Pixels beside a box that its colours, interpolated from every second one, depend on; rows alike.
 constexpr int kMargin = 16;
 
@@ -49,6 +60,9 @@ bool decode(const Jpeg& jpeg, int denominator, const Box& box, bool verify, uint
     return false;
   }
   jpeg_create_decompress(&info);
+  jpeg_progress_mgr progress{};
+  progress.progress_monitor = limitScans;
+  info.progress = &progress;
   jpeg_mem_src(&info, jpeg.bytes, jpeg.size);
   jpeg_read_header(&info, TRUE);
   const bool known =

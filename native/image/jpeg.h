@@ -22,8 +22,8 @@ struct JpegOptions {
 };
 
 // Carries out a plan for an image of three channels of which only what the plan needs is decoded. False where anything
-// about its scans is unusual, down to a warning: then another decoder has to judge. `decodeSeconds` is the decoder's
-// part.
+// about its scans is unusual, down to a warning, or where there are hundreds of them: then another decoder has to
+// judge. `decodeSeconds` is the decoder's part.
 bool carryOut(const Plan& plan, const Jpeg& jpeg, const JpegOptions& options, uint8_t* out, double& decodeSeconds);
 
 // The decoder's name and version; empty in a build without one.

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, cp, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, symlink, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { listImageFolder, loadImageFolder } from '../../datasets/image-folder.js'
 import { createLoader } from '../../lib/data/loader.js'
@@ -88,6 +88,19 @@ test('a broken picture is told of and replaced', async (t) => {
   const { train, notices } = await loadImageFolder(root, { maxBroken: 0.1 })
   t.regex(notices[1]!, /^1 of 10 images are broken, others stand in: .*a\/03\.png: /)
   t.is(train.nameOf(3), `${root}/train/a/04.png`)
+})
+
+test('a file of more bytes than any image has is refused by its size, and not read', async (t) => {
+  const root = await temporaryFolder()
+  const files = await classPictures('', ['a', 'b'], 10)
+  await writeTree(root, files)
+  const vast = join(root, 'a', '03.png')
+  await truncate(vast, 2 ** 30) // sparse, behind the head of a PNG
+  const dataset = await listImageFolder(root, { halves: 'all' })
+  const index = Object.keys(files).indexOf('a/03.png')
+  t.is(dataset.test.nameOf(index), vast)
+  const reason = 'it has 1,024 MiB, and at most 256 MiB are read'
+  await t.throwsAsync(dataset.test.load(index), { code: 'IMAGE', message: `Cannot read the image ${vast}: ${reason}` })
 })
 
 test('links to files and folders are followed, in circles only once', async (t) => {

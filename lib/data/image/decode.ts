@@ -6,8 +6,8 @@ import { type Encoded, greyOf, rgbOfCmyk } from './convert.js'
 import { brokenImage } from './fault.js'
 import { conversionHint, formatOf, type ImageFormat, sizeInHeader } from './format.js'
 import { rgbOfGif } from './gif.js'
-import { frameHeader } from './jpeg.js'
-import { checkSize, pixelLimit } from './limits.js'
+import { frameHeader, scansOf } from './jpeg.js'
+import { checkSize, inTurn, pixelLimit, scanLimit, secondsLimit, tooManyBytes } from './limits.js'
 import { openPortableMap } from './portable-map.js'
 
 // Images are decoded side by side, each on one thread, and none is asked for twice.
@@ -31,6 +31,8 @@ export interface DecodeOptions {
  */
 export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeOptions): Promise<Image> {
   if (bytes.length === 0) throw brokenImage(name, 'empty', 'it has zero bytes')
+  const large = tooManyBytes(name, bytes.length)
+  if (large !== undefined) throw large
   const format = formatOf(bytes)
   if (typeof format !== 'string') {
     const { other } = format
@@ -41,7 +43,12 @@ export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeO
     work.catch((cause: Error) => Promise.reject(undecodable(name, cause)))
   const { width, height, decode } = await attempt(open(format, bytes))
   checkSize(name, width, height)
-  const image = await attempt(decode())
+  const scans = scanLimit(width, height)
+  if (format === 'jpeg' && scansOf(bytes, scans + 1) > scans) {
+    const size = `${width.toLocaleString('en-US')} x ${height.toLocaleString('en-US')} pixels`
+    throw brokenImage(name, 'large', `it has more than ${scans} scans, which are the most that are read of ${size}`)
+  }
+  const image = await attempt(inTurn(width, height, decode))
   checkSize(name, image.width, image.height)
   return channels === 3 ? image : { ...image, pixels: greyOf(image.pixels), channels }
 }
@@ -50,6 +57,8 @@ export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeO
 const notRead = /which is not read$|is not configured|bad labq format/
 
 function undecodable(name: string, cause: Error) {
+  if (cause.message.startsWith('timeout'))
+    return brokenImage(name, 'large', `decoding it takes longer than ${secondsLimit} seconds`)
   // The rest of what libvips says may be about an image that is decoded beside this one.
   const first = cause.message.split('\n', 1)[0]!
   const isKnown = first !== '' && !first.includes('Unknown error')
@@ -63,7 +72,7 @@ async function open(format: ImageFormat, bytes: Uint8Array): Promise<Encoded> {
   // Of JPEGs libjpeg warns of much that harms nothing, or little; Pillow, too, refuses those alone that end too early.
   const failOn = format === 'jpeg' ? 'truncated' : 'error'
   const settings = { ignoreIcc: true, failOn, limitInputPixels: pixelLimit, autoOrient: format === 'tiff' } as const
-  const source = () => sharp(bytes, settings)
+  const source = () => sharp(bytes, settings).timeout({ seconds: secondsLimit })
   const inHeader = sizeInHeader(format, bytes)
   // Here no pixel is decoded, and `checkSize` words better what is too large.
   const found =

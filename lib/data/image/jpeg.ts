@@ -39,6 +39,18 @@ export function jpegSize(bytes: Uint8Array): { width: number; height: number } |
   return isKnown && !isTooLarge(width, height) ? { width, height } : undefined
 }
 
+/** How many scans a JPEG has, each of which passes over the whole image; `most` where there are more. */
+export function scansOf(bytes: Uint8Array, most: number): number {
+  let scans = 0
+  for (let at = nextMarker(bytes, 2); at + 3 < bytes.length && scans < most; ) {
+    const marker = bytes[at + 1]
+    if (marker === endOfImage) break
+    if (marker === startOfScan) scans += 1
+    at = nextMarker(bytes, at + 2 + bytes[at + 2]! * 256 + bytes[at + 3]!)
+  }
+  return scans
+}
+
 /** Where the next marker stands: not in a scan's data, whose bytes of 255 are followed by 0 or by a restart's number. */
 function nextMarker(bytes: Uint8Array, from: number): number {
   for (let at = bytes.indexOf(0xff, from); at >= 0; at = bytes.indexOf(0xff, at + 1)) {

@@ -2,11 +2,12 @@ import sharp from 'sharp'
 import { forEachConcurrently } from '../../../lib/data/concurrent.js'
 import { decodeImage, decodingLanes } from '../../../lib/data/image/decode.js'
 import type { BrokenImage, ImageFault } from '../../../lib/data/image/fault.js'
+import { fileLimit } from '../../../lib/data/image/limits.js'
 import { checkError } from '../../error.js'
 import { same } from '../../same.js'
 import { test } from '../../serial.js'
 import { noise, picture, vastPng } from '../images.js'
-import { gif, tiff } from './files.js'
+import { gif, jpegOfScans, tiff } from './files.js'
 
 const raw = (pixels: Uint8Array, height: number, width: number, channels: 1 | 3 | 4) =>
   sharp(pixels, { raw: { height, width, channels } })
@@ -267,18 +268,25 @@ test('an image beyond the limits is an IMAGE error that names it and the limit',
   const longTiff = await sharp({ create: { width: 1, height: 65_537, channels: 3, background: 'red' } })
     .tiff({ compression: 'none' })
     .toBuffer()
+  const vastJpeg = jpegOfScans(49)
+  const frame = vastJpeg.indexOf(Buffer.from([0xff, 0xc2]))
+  for (const at of [5, 7]) vastJpeg.writeUInt16BE(13_376, frame + at)
   const vastTiff = tiff({ width: 20_000, height: 20_000, channels: 3, photometric: 2, pixels: [0] })
   const cases: [bytes: Uint8Array, reason: RegExp][] = [
     [longPng, /^it has 65,537 x 1 pixels, and at most 65,536 on a side are read$/],
     [longTiff, /^it has 1 x 65,537 pixels/],
     [vastTiff, /^it has 20,000 x 20,000 pixels, and at most 178,956,970 in all are read$/],
     [vastPng(13_378), /^it has 13,378 x 13,378 pixels, and at most 178,956,970 in all are read$/],
+    [jpegOfScans(501), /^it has more than 500 scans, which are the most that are read of 8 x 8 pixels$/],
+    [vastJpeg, /^it has more than 48 scans, which are the most that are read of 13,376 x 13,376 pixels$/],
+    [Buffer.alloc(fileLimit + 1), /^it has 257 MiB, and at most 256 MiB are read$/],
   ]
   for (const [bytes, reason] of cases) {
     const error = await t.throwsAsync<BrokenImage>(rgb(bytes), { code: 'IMAGE' })
     t.regex(error!.reason, reason)
     t.is(error!.fault, 'large')
   }
+  t.is((await rgb(jpegOfScans(500))).pixels.length, 8 * 8 * 3)
   t.is((await rgb(await picture({ width: 4000, height: 1 }))).width, 4000)
 })
 

@@ -2,6 +2,7 @@
 
 const le16 = (...values: number[]) => values.flatMap((value) => [value & 255, (value >> 8) & 255])
 const le32 = (...values: number[]) => values.flatMap((value) => [...le16(value & 0xffff), ...le16(value >>> 16)])
+const be16 = (...values: number[]) => values.flatMap((value) => [(value >> 8) & 255, value & 255])
 
 export interface BmpOptions {
   readonly width: number
@@ -94,4 +95,43 @@ export function tiff(options: {
     ...le16(...bits),
     ...pixels,
   ])
+}
+
+/**
+ * A sound progressive JPEG of grey, of up to 883 scans of which all but the first say of up to 16,384 blocks at once that nothing
+ * follows. `side` is a multiple of 8, up to 1,024.
+ */
+export function jpegOfScans(scans: number, side = 8): Buffer {
+  const segment = (marker: number, content: readonly number[]) => [
+    0xff,
+    marker,
+    ...be16(content.length + 2),
+    ...content,
+  ]
+  const blocks = (side / 8) ** 2
+  const bits = Math.floor(Math.log2(blocks)) // of the length of a run of blocks, beside a leading one
+  const table = (kind: number, value: number) => segment(0xc4, [kind, 1, ...Array(15).fill(0), value])
+  const run = [0, ...Array.from({ length: bits }, (_, bit) => ((blocks - 2 ** bits) >> (bits - 1 - bit)) & 1)]
+  const scan = (first: number, last: number, approximation: number, data: readonly number[]) => [
+    ...segment(0xda, [1, 1, 0, first, last, approximation]),
+    ...bytesOf(data),
+  ]
+  const refinements = Array.from({ length: Math.min(scans - 1, 63 * 14) }, (_, i) => {
+    const [k, low] = [1 + Math.floor(i / 14), 13 - (i % 14)]
+    return scan(k, k, low === 13 ? low : (low + 1) * 16 + low, run)
+  })
+  return Buffer.from([
+    ...[0xff, 0xd8, ...segment(0xdb, [0, ...Array(64).fill(1)])],
+    ...segment(0xc2, [8, ...be16(side, side), 1, 1, 0x11, 0]),
+    ...[...table(0x00, 0), ...table(0x10, bits * 16), ...scan(0, 0, 0, Array(blocks).fill(0))],
+    ...[...refinements.flat(), 0xff, 0xd9],
+  ])
+}
+
+/** Bits, the highest of a byte first, filled up with ones; a byte of 255 is followed by 0. */
+function bytesOf(bits: readonly number[]): number[] {
+  const filled = [...bits, ...Array((8 - (bits.length % 8)) % 8).fill(1)]
+  return Array.from({ length: filled.length / 8 }, (_, i) =>
+    filled.slice(8 * i, 8 * i + 8).reduce((byte, bit) => 2 * byte + bit, 0),
+  ).flatMap((byte) => (byte === 255 ? [255, 0] : [byte]))
 }

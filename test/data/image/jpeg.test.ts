@@ -9,6 +9,7 @@ import { same } from '../../same.js'
 import { test } from '../../serial.js'
 import { unless } from '../../unless.js'
 import { deit, noise, temporaryFolder } from '../images.js'
+import { jpegOfScans } from './files.js'
 
 /** A picture with structure at every scale, since noise of single pixels is what JPEG keeps least. */
 async function photo(width: number, height: number, options: object = {}, grey = false): Promise<Buffer> {
@@ -119,6 +120,9 @@ unless(!decodesJpegs() && 'this build has no libjpeg-turbo')(
     t.is(await attempt(Buffer.from('not an image')), undefined)
     t.is(await attempt(new Uint8Array(0)), undefined)
     t.is(await attempt(bytes, { width: 200, height: 150 }), undefined, 'another size than the header’s')
+    const scans = (count: number) => attempt(jpegOfScans(count, 64), { width: 64, height: 64 })
+    t.truthy(await scans(500))
+    t.is(await scans(501), undefined, 'more scans than are read')
     for (let at = 2; at < 600; at += 7) {
       const hostile = Buffer.from(bytes)
       hostile[at]! ^= 0x5a

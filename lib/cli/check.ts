@@ -95,7 +95,7 @@ const listedClasses = 40
 function checkText(dataset: Dataset, { images, classes, broken, refused, sizes }: Check, sheet: string | null): string {
   const { train, test, notices, name } = dataset
   const counts = `${plural(train.length, 'training image')}, ${integer(test.length)} held out, ${plural(classes.length, 'class', 'classes')}`
-  const rest = refused ? 'training would refuse: above 1 % of a half' : 'training would go on without'
+  const rest = refused ? 'training would refuse: too many of a half' : 'training would go on without'
   const verdict =
     broken.length === 0
       ? images === 1

@@ -99,7 +99,7 @@ test('the text lists each broken file under the kind of its fault', (t) => {
   t.regex(stdout, /^too large \(1\):\n {2}faulty\/train\/dog\/vast\.png: .*at most 178,956,970 in all are read$/m)
   t.regex(stdout, /^links that lead nowhere \(2\):\n.*cat\/lost: it is a link to gone, which is not there$/m)
   t.regex(stdout, /^sizes: smallest 1 x 1, median 22 x 20, largest 110 x 10; 8 different ones$/m)
-  t.regex(stdout, /7 broken; training would refuse: above 1 % of a half\n$/)
+  t.regex(stdout, /7 broken; training would refuse: too many of a half\n$/)
 })
 
 test('a good set exits 0 and says of which classes and sizes it is', async (t) => {

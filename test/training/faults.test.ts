@@ -94,7 +94,7 @@ test('with 2 % broken it stops with an error that lists them', async (t) => {
   const { events, error } = await run(data)
   const { message } = checkError(t, error as Error, {
     code: 'DATA',
-    hint: /replace or remove them; at most 1% may be broken/,
+    hint: /replace or remove them; at most 4 of them may be broken/,
   })
   const listed = message.match(/^(\d+) of 400 images are broken: (.*)$/)
   if (listed === null) return t.fail(message)

@@ -5,7 +5,15 @@ import { asBrokenImage } from '../image/fault.js'
 const listed = 20
 
 /** Share of broken images above which training refuses a split. */
-export const defaultMaxBroken = 0.01
+const defaultMaxBroken = 0.01
+
+/** Fewer than this are too few to be a share, as long as they are no more than a tenth; one always is. */
+const few = 3
+
+/** How many images of a split may be broken: a share of many, up to three of less than some hundreds, none at a share of 0. */
+export function mostBroken(length: number, share = defaultMaxBroken): number {
+  return share === 0 ? 0 : Math.floor(Math.max(share * length, Math.min(few, length / 10), 1))
+}
 
 /** The broken images of one split found so far. */
 export interface BrokenImages {
@@ -13,17 +21,18 @@ export interface BrokenImages {
   has(index: number): boolean
   /** Throws the error on where it is not about one image. */
   note(index: number, error: unknown): void
-  /** Throws DATA, listing the names, where the share of broken images is above the limit. */
+  /** Throws DATA, listing the names, where more images are broken than may be. */
   check(): void
   /** One line for a human; undefined while nothing is broken. */
   summary(): string | undefined
 }
 
-/** `length` counts the split's images, `share` in [0, 1] is the part of them that may be broken. */
+/** `length` counts the split's images, `share` in [0, 1] is the part of them that may be broken, as `mostBroken` has it. */
 export function createBrokenImages(length: number, share = defaultMaxBroken): BrokenImages {
   if (!(share >= 0 && share <= 1)) {
     throw new AutoprogError('CONFIG', expected('a number from 0 to 1', 'maxBroken', share))
   }
+  const most = mostBroken(length, share)
   const reasons = new Map<number, string>()
   const list = () => {
     const lines = [...reasons].sort(([a], [b]) => a - b).map(([, reason]) => reason)
@@ -38,9 +47,9 @@ export function createBrokenImages(length: number, share = defaultMaxBroken): Br
     note: (index, error) =>
       void reasons.set(index, asBrokenImage(error).message.replace(/^Cannot read the image /, '')),
     check() {
-      if (reasons.size <= share * length) return
+      if (reasons.size <= most) return
       throw new AutoprogError('DATA', `${reasons.size} of ${length} images are broken: ${list()}`, {
-        hint: `replace or remove them; at most ${Number((share * 100).toFixed(2))}% may be broken`,
+        hint: `replace or remove them; at most ${most} of them may be broken`,
       })
     },
     summary: () =>

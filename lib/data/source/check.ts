@@ -3,7 +3,7 @@
 import { forEachConcurrently } from '../concurrent.js'
 import { decodingLanes } from '../image/decode.js'
 import { type Fault, faultOf } from '../image/fault.js'
-import { defaultMaxBroken } from './broken.js'
+import { mostBroken } from './broken.js'
 import type { Dataset, Split } from './dataset.js'
 import { fitsInMemory } from './encoded.js'
 
@@ -77,7 +77,7 @@ export async function checkDataset(dataset: Dataset, { signal, onProgress }: Che
       ...faults,
       ...halves.flatMap(({ broken }) => [...broken].sort(([a], [b]) => a - b).map(([, fault]) => fault)),
     ],
-    refused: halves.some(({ broken, split }) => broken.size > defaultMaxBroken * split.length),
+    refused: halves.some(({ broken, split }) => broken.size > mostBroken(split.length)),
     sizes: sizesOf(halves),
     uniform: size && fitsInMemory(train.split.length, { ...size, channels }) ? size : undefined,
   }

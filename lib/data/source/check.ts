@@ -15,7 +15,7 @@ export interface CheckedImage {
 
 export interface ClassCount {
   readonly name: string
-  /** Images of each half, broken ones included. */
+  /** Images of each half, broken ones included; those kept for choosing are not among them. */
   readonly train: number
   readonly test: number
   readonly broken: number
@@ -55,7 +55,8 @@ const extremeAspect = 10
 /** Decodes every image as training would, side by side, and throws on nothing that is wrong with one image. */
 export async function checkDataset(dataset: Dataset, { signal, onProgress }: CheckOptions = {}): Promise<Check> {
   const { classes, channels, faults = [] } = dataset
-  const images = dataset.train.length + dataset.test.length
+  const validation = dataset.validation ? [dataset.validation] : []
+  const images = [dataset.train, dataset.test, ...validation].reduce((sum, { length }) => sum + length, 0)
   let [done, wrong] = [0, faults.length]
   const seen = (isBroken: boolean) => {
     signal?.throwIfAborted()
@@ -65,6 +66,7 @@ export async function checkDataset(dataset: Dataset, { signal, onProgress }: Che
   const train = await checkHalf(dataset.train, seen)
   const test = await checkHalf(dataset.test, seen)
   const halves = [train, test]
+  for (const split of validation) halves.push(await checkHalf(split, seen))
   const counts = classes.map((name) => ({ name, train: 0, test: 0, broken: 0 }))
   for (const label of dataset.train.labels) counts[label]!.train += 1
   for (const label of dataset.test.labels) counts[label]!.test += 1

@@ -1,8 +1,8 @@
 /** Recipes: YAML or a plain object in, a complete `Config` out; every mistake is named with its path and, in a file, its line. */
-import { readFileSync } from 'node:fs'
 import { type Document, isNode, LineCounter, parseDocument, stringify } from 'yaml'
 import type { z } from 'zod'
 import { AutoprogError, expected, nearest } from '../errors.js'
+import { readRecipe } from './file.js'
 import { contradictions, type Problem } from './rules.js'
 import { type Config, type ConfigInput, configSchema, type Schedule } from './schema.js'
 import { stageCount } from './values.js'
@@ -29,7 +29,7 @@ export function loadConfig(options: {
 }): Config {
   const { file, overrides = [], scheme } = options
   const lineCounter = new LineCounter()
-  const document = parseDocument(file === undefined ? '{}' : read(file), { lineCounter })
+  const document = parseDocument(file === undefined ? '{}' : readRecipe(file), { lineCounter })
   const failure = document.errors[0]
   if (failure !== undefined) throw new AutoprogError('CONFIG', `${file} is not YAML: ${failure.message.trimEnd()}`)
   for (const override of overrides) apply(document, override)
@@ -37,7 +37,7 @@ export function loadConfig(options: {
     const offset = offsetOf(document, path)
     return offset === undefined ? '' : `${file}, line ${lineCounter.linePos(offset).line}: `
   }
-  return accept(document.toJS() ?? {}, place, scheme)
+  return accept(valuesOf(document, file), place, scheme)
 }
 
 /** The recipe as YAML, as `config.yaml` in a run folder holds it; `loadConfig` reads it back unchanged. */
@@ -57,12 +57,16 @@ function underScheme(config: Config, kind: Schedule['kind']): Config {
   return { ...config, schedule }
 }
 
-function read(file: string): string {
+/** Aliases that stand for more than they should, or for nothing, are only seen when values are made of them. */
+function valuesOf(document: Document, file: string | undefined): unknown {
   try {
-    return readFileSync(file, 'utf8')
+    return document.toJS() ?? {}
   } catch (cause) {
-    const hint = 'give the path of a YAML file, such as recipes/fashion-mnist.yaml'
-    throw new AutoprogError('CONFIG', `Cannot read the recipe ${file}`, { hint, cause })
+    const hint = 'write values out in place of aliases'
+    throw new AutoprogError('CONFIG', `${file} cannot be read as a recipe: ${(cause as Error).message}`, {
+      hint,
+      cause,
+    })
   }
 }
 

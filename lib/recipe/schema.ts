@@ -12,6 +12,8 @@ const number = (what: string, accepts: (value: number) => boolean) =>
 const integer = (what: string, minimum: number) =>
   number(what, (value) => Number.isSafeInteger(value) && value >= minimum)
 const count = () => integer('a positive integer', 1)
+const countUpTo = (most: number) =>
+  number(`a positive integer up to ${most}`, (value) => Number.isSafeInteger(value) && value >= 1 && value <= most)
 const natural = () => integer('an integer of at least 0', 0)
 const positive = () => number('a positive number', (value) => value > 0)
 const notNegative = () => number('a number of at least 0', (value) => value >= 0)
@@ -81,14 +83,21 @@ const network = z.discriminatedUnion('kind', [visionTransformer, visionOutlooker
   error: 'a mapping with kind: vit, volo or resnet and its numbers',
 })
 
+const mostStages = 1000
+
 const schedule = section({
   kind: oneOf(scheduleKinds).default('autoprog'),
-  stages: count().optional(),
+  stages: countUpTo(mostStages).optional(),
   ratio: ratio().default(0.4),
-  lengths: z.array(positive(), { error: 'null or a list of positive numbers, one a stage' }).nullable().default(null),
+  lengths: z
+    .array(positive(), { error: 'null or a list of positive numbers, one a stage' })
+    .max(mostStages, { error: `a list of at most ${mostStages} positive numbers`, abort: true })
+    .nullable()
+    .default(null),
   subnetworks: z
     .array(section({ l: ratio(), n: ratio() }), { error: 'null or a list of { l, n }, one a stage' })
     .min(1, { error: 'a list of at least one { l, n }' })
+    .max(mostStages, { error: `a list of at most ${mostStages} { l, n }`, abort: true })
     .nullable()
     .default(null),
   // `auto` is the scheme's own: progstack stacks, the others take MoGrow.
@@ -183,7 +192,7 @@ export const configSchema = section({
       section({
         magnitude: magnitude().default(9),
         deviation: notNegative().default(0.5),
-        layers: count().default(2),
+        layers: countUpTo(100).default(2),
       }),
     ).default(null),
     // Times that an image comes in a row, each time augmented anew; an epoch then sees a share of the images.

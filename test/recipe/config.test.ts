@@ -63,9 +63,9 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['epochs', /positive integer/, positiveInteger],
   ['batch', /even integer of at least 2/, [0, 1, 127, 2.5, '128', null]],
   ['microBatch', /auto or a positive integer/, [0, -4, 1.5, 'all', {}]],
-  ['schedule.stages', /positive integer/, positiveInteger],
+  ['schedule.stages', /positive integer up to 1000/, [...positiveInteger, 1001, 1e6, 1e9, 2 ** 53 - 2]],
   ['schedule.ratio', /above 0 and at most 1/, ratio],
-  ['schedule.lengths', /list of positive numbers/, [4, 'long', {}]],
+  ['schedule.lengths', /list of (at most 1000 )?positive numbers/, [4, 'long', {}, Array(1e6).fill(1)]],
   [
     'schedule.lengths',
     /positive number for schedule\.lengths\.1/,
@@ -75,6 +75,7 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
     ],
   ],
   ['schedule.subnetworks', /list of at least one/, [[]]],
+  ['schedule.subnetworks', /list of at most 1000/, [Array(1e6).fill({ l: 1, n: 1 })]],
   [
     'schedule.subnetworks',
     /at most 1 for schedule\.subnetworks\.0\.n/,
@@ -111,7 +112,7 @@ const refused: [path: string, what: RegExp, values: unknown[]][] = [
   ['augmentation.colorJitter', /number of at least 0/, notNegative],
   ['augmentation.randAugment', /null or a mapping/, [9, 'rand-m9', true]],
   ['augmentation.randAugment.magnitude', /number from 0 to 10/, [-1, 10.5, '9']],
-  ['augmentation.randAugment.layers', /positive integer/, positiveInteger],
+  ['augmentation.randAugment.layers', /positive integer up to 100/, [...positiveInteger, 101, 1e9]],
   ['augmentation.repeats', /positive integer/, positiveInteger],
   ['regularization.erasing', /number from 0 to 1/, probabilities],
   ['regularization.mixup', /number of at least 0/, notNegative],
@@ -370,6 +371,29 @@ test('files that are missing, no YAML or empty are refused', (t) => {
   )
   t.regex(failure(t, () => loadConfig({ file: file('twice.yaml', 'data: x\ndata: y') })).message, /unique/)
   t.regex(failure(t, () => loadConfig({ file: file('empty.yaml', '') })).message, /for data but received undefined/)
+})
+
+test('files that would cost a parser all of its time or memory are refused', (t) => {
+  const refusal = (name: string, text: string) => failure(t, () => loadConfig({ file: file(name, text) }))
+  const nine = (inner: string) => `[${Array(9).fill(inner).join(', ')}]`
+  const aliases = Array.from(
+    { length: 9 },
+    (_, level) => `k${level}: &a${level} ${nine(level ? `*a${level - 1}` : 'x')}`,
+  )
+  t.regex(refusal('aliases.yaml', aliases.join('\n')).message, /aliases\.yaml cannot be read as a recipe: .*alias/)
+  for (const text of [
+    '['.repeat(200_000),
+    `${'['.repeat(5000)}${']'.repeat(5000)}`,
+    '- '.repeat(5000),
+    '{a: '.repeat(900),
+  ])
+    t.regex(refusal('deep.yaml', `data:\n  ${text}`).message, /deep\.yaml nests its values more than 100 levels deep/)
+  const { message, hint } = refusal('large.yaml', `data: x\n#${'x'.repeat(2 ** 20)}`)
+  t.regex(message, /large\.yaml is larger than any recipe: it has more than 262144 bytes/)
+  t.truthy(hint)
+  const many = Array.from({ length: 1000 }, () => '    - { l: 0.5, n: 0.5 }').join('\n')
+  const schedule = `schedule:\n  kind: fixed\n  subnetworks:\n${many}`
+  t.is(loadConfig({ file: file('many.yaml', `data: x\nmodel: auto\nepochs: 1000\n${schedule}`) }).schedule.stages, 1000)
 })
 
 test('a written recipe reads back the same', (t) => {

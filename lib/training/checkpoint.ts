@@ -59,11 +59,16 @@ export async function saveCheckpoint(
     data: JSON.stringify(about.data),
     trainer: JSON.stringify(trainer),
   })
-  // Besides what is no longer kept, a process killed while it wrote has left its temporary file.
-  const leftovers = (await readdir(folder)).filter((file) => /^step-.*\.tmp$/.test(file))
-  for (const old of [...(await list(run)).slice(0, -about.keep), ...leftovers])
-    await rm(join(folder, old), { force: true })
+  for (const old of (await list(run)).slice(0, -about.keep)) await rm(join(folder, old), { force: true })
   return path
+}
+
+/** Removes the temporary files of a process that was killed while it wrote to a run folder, which has no writer else. */
+export async function clearLeftovers(run: string): Promise<void> {
+  const partial = /^(step-\d+\.safetensors\.\d+|config\.yaml|data\.json|summary\.json)\.tmp$/
+  for (const folder of [run, folderOf(run)])
+    for (const file of await readdir(folder).catch(() => []))
+      if (partial.test(file)) await rm(join(folder, file), { force: true })
 }
 
 /**

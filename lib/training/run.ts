@@ -23,7 +23,7 @@ import type { EpochEvent } from '../report/events.js'
 import { readSummary, writeAtomically } from '../report/run-folder.js'
 import type { Session } from '../session/session.js'
 import { allLayers, createSession } from '../session/session.js'
-import { loadCheckpoint } from './checkpoint.js'
+import { clearLeftovers, loadCheckpoint } from './checkpoint.js'
 import type { MicroBatchTuner, TunerState } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
 import { augmentationOf, settle, settleMicroBatch, settleTimes, workersOf } from './preparation.js'
@@ -201,6 +201,7 @@ async function beginRun(opened: Opened): Promise<Run> {
     totalSeconds: () => before + (performance.now() - begun) / 1000,
   }
   if (state.searching) run.search = openSearch(run, state.search)
+  if (out !== undefined) await clearLeftovers(out)
   if (out !== undefined && !resume) {
     writeAtomically(join(out, 'config.yaml'), configToYaml(config))
     writeAtomically(join(out, 'data.json'), `${JSON.stringify(identity, null, 2)}\n`)

@@ -152,11 +152,26 @@ test('a start that fails leaves nothing', async (t) => {
   t.false(existsSync(join(root, 'mistyped')))
 })
 
-test('what a killed start has left holds nobody up', async (t) => {
+test('what a killed process has left holds nobody up, and is gone before anything is trained', async (t) => {
   const out = join(root, 'killed')
-  mkdirSync(join(out, 'checkpoints'), { recursive: true })
-  writeFileSync(join(out, 'checkpoints', 'step-00000015.safetensors.4711.tmp'), 'half')
+  const left = ['config.yaml.tmp', 'summary.json.tmp', join('checkpoints', 'step-00000015.safetensors.4711.tmp')]
+  const leave = () => {
+    mkdirSync(join(out, 'checkpoints'), { recursive: true })
+    for (const file of left) writeFileSync(join(out, file), 'half')
+  }
+  const found: boolean[] = []
+  const look = ({ type }: TrainingEvent) => {
+    if (type === 'start') found.push(...left.map((file) => existsSync(join(out, file))))
+  }
+  leave()
   writeFileSync(join(out, 'config.yaml'), 'epochs: 3\n')
-  t.is((await run(out)).error, undefined)
+  const controller = new AbortController()
+  await run(out, { signal: controller.signal }, (event) => {
+    look(event)
+    if (event.type === 'step' && event.step === 20) controller.abort()
+  })
+  leave()
+  t.is((await run(out, { resume: true }, look)).error, undefined)
+  t.deepEqual(found, [false, false, false, false, false, false])
   await goesOn(t, out)
 })

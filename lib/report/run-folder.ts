@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -95,14 +96,19 @@ export function writeAtomically(path: string, text: string): void {
   writing(path, () => {
     makeFolder(dirname(path))
     const temporary = `${path}.tmp`
-    const file = openSync(temporary, 'w')
     try {
-      writeFileSync(file, text) // unlike writeSync, all of it or an error
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
+      const file = openSync(temporary, 'w')
+      try {
+        writeFileSync(file, text) // unlike writeSync, all of it or an error
+        fsyncSync(file)
+      } finally {
+        closeSync(file)
+      }
+      renameSync(temporary, path)
+    } catch (error) {
+      rmSync(temporary, { force: true })
+      throw error
     }
-    renameSync(temporary, path)
   })
 }
 

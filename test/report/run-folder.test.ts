@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TrainingEvent } from '../../lib/report/events.js'
 import { hasSummary, readEvents, readSummary, recordEvents, writeAtomically } from '../../lib/report/run-folder.js'
 import { test } from '../serial.js'
+import { unless } from '../unless.js'
 import { epoch, start, step, stream, summary } from './fixtures.js'
 
 const root = mkdtempSync(join(tmpdir(), 'autoprog-run-'))
@@ -83,3 +85,53 @@ test('a folder that cannot be written, and files that cannot be read, are CHECKP
   writeAtomically(join(root, 'broken', 'events.jsonl'), 'x\n{}\n')
   t.throws(() => readEvents(join(root, 'broken')), { code: 'CHECKPOINT', message: /not JSON: x/ })
 })
+
+// A system that is out of room takes the first part of what it is given and says so: a file's largest size does the same.
+const shortWrites = `
+  import { execFileSync } from 'node:child_process'
+  const { writeTensors } = await import(${JSON.stringify(new URL('../../lib/models/tensor-file.ts', import.meta.url).href)})
+  const { writeAtomically } = await import(${JSON.stringify(new URL('../../lib/report/run-folder.ts', import.meta.url).href)})
+  execFileSync('prlimit', ['--pid', process.pid, '--fsize=4096:'])
+  const said = []
+  for (const length of [4096, 5000]) {
+    const attempts = {
+      text: () => writeAtomically('text', 'x'.repeat(length)),
+      tensors: () => writeTensors('tensors', new Map([['a', { shape: [length], values: new Uint8Array(length) }]])),
+    }
+    for (const [name, attempt] of Object.entries(attempts))
+      try {
+        await attempt()
+        said.push([name, length])
+      } catch ({ code, message }) {
+        said.push([name, length, code, message])
+      }
+  }
+  process.stdout.write(JSON.stringify(said))
+`
+
+unless(spawnSync('prlimit', ['--version']).error && 'prlimit is missing')(
+  'a file that is written in part only is an error, and does not take the place of the old one',
+  (t) => {
+    const folder = join(root, 'short')
+    mkdirSync(folder)
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', shortWrites],
+      { encoding: 'utf8', cwd: folder },
+    )
+    t.is(status, 0, stderr)
+    const [whole, ...failures] = JSON.parse(stdout) as [string, number, string?, string?][]
+    t.deepEqual(whole, ['text', 4096])
+    t.deepEqual(
+      failures.map(([name, length, code]) => [name, length, code]),
+      [
+        ['tensors', 4096, 'CHECKPOINT'],
+        ['text', 5000, 'CHECKPOINT'],
+        ['tensors', 5000, 'CHECKPOINT'],
+      ],
+    )
+    for (const [, , , message] of failures) t.regex(message!, /^Cannot write (text|tensors): .*EFBIG/)
+    t.deepEqual(readdirSync(folder), ['text'])
+    t.is(readFileSync(join(folder, 'text'), 'utf8').length, 4096)
+  },
+)

@@ -10,12 +10,14 @@ import { recipeDifferences } from '../recipe/differences.js'
 import { checkpointStep } from '../report/run-folder.js'
 import type { SessionState } from '../session/grow.js'
 import { withAbsolutePaths } from './run-data.js'
+import type { TrainerState } from './trainer-state.js'
+import { isDataIdentity, isTrainerState } from './trainer-state.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
-export interface Checkpoint<T> {
+export interface Checkpoint {
   readonly path: string
   readonly tensors: SessionState
-  readonly trainer: T
+  readonly trainer: TrainerState
   /** What the run was trained on; unknown of those that early versions have written. */
   readonly data: DataIdentity | undefined
   /** What was wrong with newer ones. */
@@ -39,7 +41,7 @@ export async function saveCheckpoint(
   run: string,
   step: number,
   tensors: SessionState,
-  trainer: unknown,
+  trainer: TrainerState,
   about: { readonly recipe: Config; readonly data: DataIdentity; readonly keep: number },
 ): Promise<string> {
   const folder = folderOf(run)
@@ -75,12 +77,12 @@ export async function clearLeftovers(run: string): Promise<void> {
  * The newest sound checkpoint of a run, or the one named. Throws CHECKPOINT where there is none, each is damaged, or it is of
  * another recipe.
  */
-export async function loadCheckpoint<T>(run: string, recipe?: Config, file?: string): Promise<Checkpoint<T>> {
+export async function loadCheckpoint(run: string, recipe?: Config, file?: string): Promise<Checkpoint> {
   const candidates = file === undefined ? (await list(run)).reverse() : [file]
   const damages: AutoprogError[] = []
   for (const candidate of candidates) {
     const path = join(folderOf(run), candidate)
-    const read = await readCheckpoint<T>(path).catch((error: unknown) => {
+    const read = await readCheckpoint(path).catch((error: unknown) => {
       if (!(error instanceof AutoprogError && error.code === 'CHECKPOINT')) throw error
       damages.push(error)
     })
@@ -102,23 +104,39 @@ export async function loadCheckpoint<T>(run: string, recipe?: Config, file?: str
   )
 }
 
-async function readCheckpoint<T>(
+async function readCheckpoint(
   path: string,
-): Promise<Omit<Checkpoint<T>, 'path' | 'notices'> & { recipe: ConfigInput | undefined }> {
+): Promise<Omit<Checkpoint, 'path' | 'notices'> & { recipe: ConfigInput | undefined }> {
   const { tensors, metadata, checked } = await readTensors(path)
   const known = metadata.version !== undefined && versions.includes(metadata.version)
   if (!known || metadata.trainer === undefined || (metadata.version === version && !checked))
     throw new AutoprogError('CHECKPOINT', `${path} is not a checkpoint of this version of autoprog`, {
       hint: 'It may hold weights alone: load those with session.load.',
     })
-  const { recipe, data } = metadata
+  const said = <T>(key: string, is: (value: unknown) => value is T): T => {
+    const value = parsed(metadata[key]!)
+    if (is(value)) return value
+    const hint = 'The file may be damaged or altered: copy it anew, or resume from an older one.'
+    throw new AutoprogError('CHECKPOINT', `${path} says nothing sensible of its ${key}`, { hint })
+  }
   return {
     tensors,
-    trainer: JSON.parse(metadata.trainer) as T,
-    recipe: recipe === undefined ? undefined : (JSON.parse(recipe) as ConfigInput),
-    data: data === undefined ? undefined : (JSON.parse(data) as DataIdentity),
+    trainer: said('trainer', isTrainerState),
+    recipe: metadata.recipe === undefined ? undefined : said('recipe', isMapping),
+    data: metadata.data === undefined ? undefined : said('data', isDataIdentity),
   }
 }
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** A recipe is checked as such when it is compared. */
+const isMapping = (value: unknown): value is ConfigInput => typeof value === 'object' && value !== null
 
 async function list(run: string): Promise<string[]> {
   const files = await readdir(folderOf(run)).catch(() => [])

@@ -8,7 +8,6 @@ import { createLoader } from '../data/loader.js'
 import type { Dataset } from '../data/source/dataset.js'
 import type { DataIdentity } from '../data/source/fingerprint.js'
 import { identify } from '../data/source/fingerprint.js'
-import type { Blocks } from '../growth/layer-map.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
 import { createSearch } from '../growth/search.js'
@@ -19,19 +18,18 @@ import type { Device } from '../native.js'
 import type { Config } from '../recipe/config.js'
 import { configToYaml } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
-import type { EpochEvent } from '../report/events.js'
 import { readSummary, writeAtomically } from '../report/run-folder.js'
 import type { Session } from '../session/session.js'
 import { allLayers, createSession } from '../session/session.js'
 import { clearLeftovers, loadCheckpoint } from './checkpoint.js'
-import type { MicroBatchTuner, TunerState } from './micro-batch.js'
+import type { MicroBatchTuner } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
 import { augmentationOf, settle, settleMicroBatch, settleTimes, workersOf } from './preparation.js'
 import { checkSameData, withAbsolutePaths } from './run-data.js'
 import type { Stage, Stages } from './stages.js'
 import { planRun } from './stages.js'
-import type { Tally } from './tally.js'
 import { createTally } from './tally.js'
+import type { TrainerState } from './trainer-state.js'
 
 export interface TrainOptions {
   /** Run folder: config.yaml, data.json, events.jsonl, summary.json, checkpoints. Nothing is written without one. */
@@ -50,26 +48,6 @@ export interface TrainOptions {
   onEvaluating?: (done: number, total: number) => void
   /** … and how many images a search's candidates have seen to be compared. */
   onComparing?: (done: number, total: number) => void
-}
-
-/** The trainer's part of a checkpoint. */
-export interface TrainerState {
-  step: number
-  stage: number
-  searching: boolean
-  /** What the current stage trains, or its largest candidate while it searches. */
-  subnetwork: Subnetwork
-  /** What the stage before ended with. */
-  previous: Subnetwork | undefined
-  /** Of the network held. */
-  blocks: Blocks
-  grownAt: number
-  search: SearchState | undefined
-  tuner: TunerState
-  tally: Tally
-  /** An epoch has ended and was not evaluated yet. */
-  epochDue: boolean
-  lastEpoch: EpochEvent | undefined
 }
 
 export interface Run {
@@ -152,7 +130,7 @@ async function beginRun(opened: Opened): Promise<Run> {
     onBroken: (message) => notices.push(message),
   })
   const stages = planRun(config, model, loader.stepsPerEpoch)
-  const restored = out !== undefined && resume ? await loadCheckpoint<TrainerState>(out, config) : undefined
+  const restored = out !== undefined && resume ? await loadCheckpoint(out, config) : undefined
   notices.push(...(restored?.notices ?? []))
   const identity = await identify(dataset)
   if (restored?.data) checkSameData(restored.data, identity, dataset.name)

@@ -42,11 +42,13 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   // RUN/checkpoints/step-00001234.safetensors
   const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
   const config = loadConfig({ file: join(run, 'config.yaml') })
-  const { tensors, trainer, ...saved } = await loadCheckpoint<{
-    blocks: readonly number[]
-    subnetwork: { resolution: number }
-  }>(run, undefined, file)
-  const count = (tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias'))!.values.length
+  const { tensors, trainer, ...saved } = await loadCheckpoint(run, undefined, file)
+  const bias = tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias')
+  if (bias === undefined)
+    throw new AutoprogError('CHECKPOINT', `${saved.path} holds no classifier (head.bias or fc.bias)`, {
+      hint: 'Give the folder of a run, with the checkpoints that it has written.',
+    })
+  const count = bias.values.length
   const classes = saved.data?.classes ?? (await classesOfData(config, count))
   // Of the run's own data only what was held out can be tested, by whatever path they are named.
   const own = data === undefined || samePlace(data, config.data)

@@ -162,3 +162,13 @@ test('a run of an early version, which kept no names, takes them from its data',
     notices.join(),
   )
 })
+
+test('a checkpoint without a classifier is refused', async (t) => {
+  const out = join(root, 'headless')
+  cpSync(whole, out, { recursive: true })
+  const file = join(out, 'checkpoints', 'step-00000090.safetensors')
+  const { tensors, metadata } = await readTensors(file)
+  tensors.delete('weights/head.bias')
+  await writeTensors(file, tensors, metadata)
+  checkError(t, (await t.throwsAsync(evaluate(out)))!, { code: 'CHECKPOINT', message: /00000090.*holds no classifier/ })
+})

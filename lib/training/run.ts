@@ -179,12 +179,17 @@ async function beginRun(opened: Opened): Promise<Run> {
     totalSeconds: () => before + (performance.now() - begun) / 1000,
   }
   if (state.searching) run.search = openSearch(run, state.search)
-  if (out !== undefined) await clearLeftovers(out)
-  if (out !== undefined && !resume) {
-    writeAtomically(join(out, 'config.yaml'), configToYaml(config))
-    writeAtomically(join(out, 'data.json'), `${JSON.stringify(identity, null, 2)}\n`)
-  }
+  if (out !== undefined) await settleFolder(out, run)
   return run
+}
+
+/** Clears a run folder of what a killed run has left, and writes what a new run is of. */
+async function settleFolder(folder: string, { config, identity, options, checkFolder }: Run): Promise<void> {
+  checkFolder()
+  await clearLeftovers(folder)
+  if (options.resume) return
+  writeAtomically(join(folder, 'config.yaml'), configToYaml(config))
+  writeAtomically(join(folder, 'data.json'), `${JSON.stringify(identity, null, 2)}\n`)
 }
 
 async function labelMapsOf({ tokenLabels }: Config, { train, classes }: Dataset): Promise<LabelMaps | undefined> {

@@ -127,6 +127,15 @@ test('a run folder that is taken away', async (t) => {
   t.false(existsSync(out))
 })
 
+test('a run folder that is taken away before the first step', async (t) => {
+  const out = join(root, 'removed-at-once')
+  const onListing = () => rmSync(out, { recursive: true, force: true })
+  const { events, error } = await run(out, { onListing })
+  checkError(t, error!, { code: 'CHECKPOINT', message: /was removed, or another process has taken it/ })
+  t.deepEqual(events, [])
+  t.false(existsSync(out))
+})
+
 test('a second writer is refused, and disturbs nothing', async (t) => {
   const out = join(root, 'shared')
   const others: Promise<{ error: Error | undefined }>[] = []

@@ -1,5 +1,6 @@
 /** A run under way: what it works with, its state, and what follows from both. */
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { LabelMaps } from '../data/labels/token-labels.js'
 import { classLabelMaps, openLabelMaps } from '../data/labels/token-labels.js'
@@ -8,6 +9,7 @@ import { createLoader } from '../data/loader.js'
 import type { Dataset } from '../data/source/dataset.js'
 import type { DataIdentity } from '../data/source/fingerprint.js'
 import { identify } from '../data/source/fingerprint.js'
+import { AutoprogError } from '../errors.js'
 import { layersOf } from '../growth/schedules.js'
 import type { Search, SearchState } from '../growth/search.js'
 import { createSearch } from '../growth/search.js'
@@ -97,7 +99,7 @@ export async function openRun(
     ...(signal && { signal }),
     ...(onListing && { onListing }),
     ...(onReading && { onProgress: onReading }),
-  })
+  }).catch((error) => Promise.reject(options.resume && isMissing(recipe.data) ? maybeMoved(error) : error))
   let labelMaps: LabelMaps | undefined
   try {
     const chosen = settle(recipe, dataset, device)
@@ -111,6 +113,14 @@ export async function openRun(
     await dataset.close()
     throw error
   }
+}
+
+/** Whether it is a path, and nothing is there. */
+const isMissing = (data: string): boolean => isAbsolute(data) && !existsSync(data)
+
+function maybeMoved(error: Error): Error {
+  const hint = 'if the data of the run were moved, name their place with --data'
+  return error instanceof AutoprogError ? new AutoprogError(error.code, error.message, { hint, cause: error }) : error
 }
 
 type Opened = Pick<Run, 'config' | 'options' | 'dataset' | 'device' | 'model' | 'labelMaps' | 'notices' | 'checkFolder'>

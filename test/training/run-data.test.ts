@@ -112,7 +112,11 @@ test('the data of a moved folder resume, and the run is found from there', async
   const [out, place] = [join(root, 'moved'), copy('here')]
   await stopped(out, place)
   renameSync(place, join(root, 'there'))
-  await t.throwsAsync(resumed(out), { message: /no dataset and no file named .*here/ })
+  checkError(t, (await t.throwsAsync(resumed(out)))!, {
+    code: 'DATA',
+    message: /no dataset and no file named .*here/,
+    hint: /^if the data of the run were moved, name their place with --data$/,
+  })
   const events = await resumed(out, { data: join(root, 'there') })
   t.is(events.at(-1)?.type, 'end')
 })

@@ -4,6 +4,7 @@ import { allLayers } from '../session/session.js'
 import type { Accuracy } from './held-out.js'
 import { evaluateHeldOut } from './held-out.js'
 import { evaluationOf, workersOf } from './preparation.js'
+import type { Trained } from './trained.js'
 import { openTrained } from './trained.js'
 
 export type { Accuracy } from './held-out.js'
@@ -49,9 +50,23 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       signal,
       onProgress: options.onProgress,
     })
+    const notices = [...trained.notices, ...(await heldOutNotices(run, trained))]
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
-    return { ...own!, emas, images: dataset.test.length, resolution, notices: trained.notices }
+    return { ...own!, emas, images: dataset.test.length, resolution, notices }
   } finally {
     await trained.close()
   }
+}
+
+/** An accuracy is one of images that were not trained on; whether they are those is known of the run's own data alone. */
+async function heldOutNotices(run: string, { own, began, dataset: { name, test } }: Trained): Promise<string[]> {
+  if (!own) return []
+  if (began === undefined)
+    return [
+      `${run} has not kept what it held out: it may have been trained on some of the images that are held out now`,
+    ]
+  const { images, fingerprint } = began.test
+  const changed = `the held-out images of ${name} are no longer those of the run`
+  if (images !== test.length) return [`${changed}, which were ${images}: ${test.length} now`]
+  return fingerprint === (await test.fingerprint()) ? [] : [`${changed}: other names or sizes`]
 }

@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { Dataset, LoadOptions } from '../data/source/dataset.js'
+import type { DataIdentity } from '../data/source/fingerprint.js'
 import { AutoprogError, expected } from '../errors.js'
 import { createModel } from '../models/registry.js'
 import { openDevice } from '../native.js'
@@ -22,6 +23,10 @@ export interface Trained {
   readonly resolution: number
   /** Of the checkpoint, averages included. */
   readonly tensors: SessionState
+  /** Whether the dataset is the run's own, of which it held out what is to be tested. */
+  readonly own: boolean
+  /** Of the data that the run began with; unknown of early versions. */
+  readonly began: DataIdentity | undefined
   /** Of the dataset, of its classes, and what was wrong with newer checkpoints. */
   readonly notices: readonly string[]
   close(): Promise<void>
@@ -75,7 +80,7 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
     await session.restore(tensors)
     const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
     const notices = [...saved.notices, ...dataset.notices]
-    return { config, dataset, session, resolution, tensors, notices, close }
+    return { config, dataset, session, resolution, tensors, own, began: saved.data, notices, close }
   } catch (error) {
     await close()
     throw error

@@ -96,6 +96,21 @@ test('all of a folder without halves is tested, and of the data of the run what 
   t.deepEqual(await evaluate(out, { data: join(flat, '..', 'flat') }), own)
 })
 
+test('evaluation says where the images held out are no longer those of the run', async (t) => {
+  const [out, place] = [join(root, 'run-other'), copy('data-other')]
+  await run(recipe({ data: place, epochs: 1 }), { out })
+  const said = async (options = {}) =>
+    (await evaluate(out, options)).notices.filter((notice) => /of the run/.test(notice))
+  t.deepEqual(await said(), [])
+  const [more, other] = [join(place, 'val', 'ant', 'more.png'), join(place, 'val', 'ant', '17.png')]
+  writeFileSync(more, await picture({ height: 16, width: 16 }))
+  t.deepEqual(await said(), ['the held-out images of data-other are no longer those of the run, which were 12: 13 now'])
+  renameSync(more, other)
+  t.deepEqual(await said(), ['the held-out images of data-other are no longer those of the run: other names or sizes'])
+  // Of other data nothing can have been held out.
+  t.deepEqual(await said({ data }), [])
+})
+
 test('classes that a run does not know are named', async (t) => {
   const renamed = copy('renamed')
   for (const half of ['train', 'val']) renameSync(join(renamed, half, 'cat'), join(renamed, half, 'puma'))
@@ -164,6 +179,11 @@ test('a run of an early version, which kept no names, takes them from its data',
   t.true(
     notices.some((notice) => notice.includes('has not kept the names of its classes')),
     notices.join(),
+  )
+  writeFileSync(config, configToYaml(recipe()))
+  t.regex(
+    (await evaluate(early)).notices.join(),
+    /early has not kept what it held out: it may have been trained on some/,
   )
 })
 

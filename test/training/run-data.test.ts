@@ -48,9 +48,9 @@ async function run(config: Config, options: TrainOptions): Promise<TrainingEvent
 }
 
 /** A run that was stopped after its first epoch. */
-async function stopped(out: string, place: string): Promise<void> {
+async function stopped(out: string, overrides: object): Promise<void> {
   const controller = new AbortController()
-  const events = train(recipe({ data: place }), { out, signal: controller.signal })
+  const events = train(recipe(overrides), { out, signal: controller.signal })
   try {
     for await (const event of events) if (event.type === 'epoch') controller.abort()
   } catch (error) {
@@ -125,7 +125,7 @@ test('classes that a run does not know are named', async (t) => {
 
 test('the data of a moved folder resume, and the run is found from there', async (t) => {
   const [out, place] = [join(root, 'moved'), copy('here')]
-  await stopped(out, place)
+  await stopped(out, { data: place })
   renameSync(place, join(root, 'there'))
   checkError(t, (await t.throwsAsync(resumed(out)))!, {
     code: 'DATA',
@@ -136,9 +136,17 @@ test('the data of a moved folder resume, and the run is found from there', async
   t.is(events.at(-1)?.type, 'end')
 })
 
+test('a recipe that leaves its stages to the scheme resumes by what was kept of it', async (t) => {
+  const out = join(root, 'run-default')
+  await stopped(out, { schedule: { kind: 'prog' } })
+  const events = await resumed(out)
+  t.like(events[0], { type: 'start', resumedFrom: 6 })
+  t.is(events.at(-1)?.type, 'end')
+})
+
 test('a class that was renamed meanwhile stops a resume', async (t) => {
   const [out, place] = [join(root, 'run-renamed'), copy('data-renamed')]
-  await stopped(out, place)
+  await stopped(out, { data: place })
   for (const half of ['train', 'val']) renameSync(join(place, half, 'cat'), join(place, half, 'puma'))
   checkError(t, (await t.throwsAsync(resumed(out)))!, {
     code: 'DATA',
@@ -149,7 +157,7 @@ test('a class that was renamed meanwhile stops a resume', async (t) => {
 
 test('so does a class more, or an image more, or another image', async (t) => {
   const [out, place] = [join(root, 'run-grown'), copy('data-grown')]
-  await stopped(out, place)
+  await stopped(out, { data: place })
   await shades(place, ['dog'], () => 1)
   await t.throwsAsync(resumed(out), {
     message: /: 1 class new \(dog\); 64 training images, 16 more than then; 16 held-/,

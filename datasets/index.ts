@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
 import { decodeDataset } from '../lib/data/source/image-tree.js'
 import { checkValidationShare, keepForValidation } from '../lib/data/source/validation.js'
-import { AutoprogError, expected, nearest } from '../lib/errors.js'
+import { AutoprogError, checkOptions, expected, nearest } from '../lib/errors.js'
 import { isCifar10, loadCifar10 } from './cifar10.js'
 import { loadFashionMnist } from './fashion-mnist.js'
 import { listImageFolder } from './image-folder.js'
@@ -36,6 +36,10 @@ export async function listDataset(name: string, options: LoadOptions = {}): Prom
   if (typeof name !== 'string' || name === '') {
     throw new AutoprogError('CONFIG', expected('the name of a dataset, or a path,', 'data', name))
   }
+  checkOptions('the options of a dataset', options, {
+    ...{ halves: 'string', holdOut: 'number', validation: 'number', seed: 'number', maxBroken: 'number' },
+    ...{ signal: 'signal', onProgress: 'function', onListing: 'function' },
+  })
   const { seed = 0, signal, halves, validation = 0 } = options
   checkValidationShare(validation)
   if (halves !== undefined && halves !== 'held-out' && halves !== 'all') {

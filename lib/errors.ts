@@ -56,7 +56,7 @@ const kinds = {
   number: ['a number', (value: unknown) => typeof value === 'number'],
   boolean: ['true or false', (value: unknown) => typeof value === 'boolean'],
   string: ['a string', (value: unknown) => typeof value === 'string'],
-  path: ['the path of a file', (value: unknown) => typeof value === 'string' && value !== ''],
+  path: ['a path', (value: unknown) => typeof value === 'string' && value !== ''],
   list: ['a list', Array.isArray],
   numbers: [
     'a list of numbers',
@@ -64,6 +64,8 @@ const kinds = {
   ],
   mapping: ['an object', (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)],
   map: ['a Map', (value: unknown) => value instanceof Map],
+  function: ['a function', (value: unknown) => typeof value === 'function'],
+  signal: ['an AbortSignal', (value: unknown) => value instanceof AbortSignal],
 } as const
 export type Kind = keyof typeof kinds
 

@@ -177,14 +177,23 @@ export function countParameters(model: Model): number {
   return model.parameters.reduce((sum, { shape, statistic }) => sum + (statistic ? 0 : sizeOf(shape)), 0)
 }
 
+/** Pixels on a side: an activation of more is beyond any memory, and no image that is read is larger. */
+const largestResolution = 2 ** 14
+
 /** Throws CONFIG unless the network can run at this resolution. */
 export function checkResolution(model: Pick<Model, 'name' | 'resolutionStep'>, resolution: number): void {
   const { name, resolutionStep } = model
-  if (Number.isInteger(resolution) && resolution >= resolutionStep && resolution % resolutionStep === 0) return
-  const nearest = Math.max(1, Math.round(resolution / resolutionStep) || 1) * resolutionStep
+  const fits = Number.isInteger(resolution) && resolution >= resolutionStep && resolution % resolutionStep === 0
+  if (fits && resolution <= largestResolution) return
+  const most = Math.floor(largestResolution / resolutionStep)
+  const nearest = Math.min(most, Math.max(1, Math.round(resolution / resolutionStep) || 1)) * resolutionStep
   throw new AutoprogError(
     'CONFIG',
-    expected(`a multiple of ${resolutionStep} pixels`, `the resolution of ${name}`, resolution),
+    expected(
+      `a multiple of ${resolutionStep} pixels up to ${most * resolutionStep}`,
+      `the resolution of ${name}`,
+      resolution,
+    ),
     { hint: `The nearest that fits is ${nearest}.` },
   )
 }

@@ -1,10 +1,10 @@
 /** Recipes: YAML or a plain object in, a complete `Config` out; every mistake is named with its path and, in a file, its line. */
 import { type Document, isNode, LineCounter, parseDocument, stringify } from 'yaml'
 import type { z } from 'zod'
-import { AutoprogError, expected, nearest } from '../errors.js'
+import { AutoprogError, checkOptions, expected, nearest } from '../errors.js'
 import { readRecipe } from './file.js'
 import { contradictions, type Problem } from './rules.js'
-import { type Config, type ConfigInput, configSchema, type Schedule } from './schema.js'
+import { type Config, type ConfigInput, configSchema, type Schedule, scheduleKinds } from './schema.js'
 import { stageCount } from './values.js'
 
 export { type Config, type ConfigInput, configSchema, growthOperators, type Schedule, scheduleKinds } from './schema.js'
@@ -27,7 +27,11 @@ export function loadConfig(options: {
   overrides?: readonly Override[]
   scheme?: Schedule['kind'] | undefined
 }): Config {
+  checkOptions('the options of a recipe', options, { file: 'path', overrides: 'list', scheme: 'string' })
   const { file, overrides = [], scheme } = options
+  for (const override of overrides) checkOptions('an override', override, { path: 'string' })
+  if (scheme !== undefined && !scheduleKinds.includes(scheme))
+    throw new AutoprogError('CONFIG', expected(`one of ${scheduleKinds.join(', ')}`, 'the scheme', scheme))
   const lineCounter = new LineCounter()
   const document = parseDocument(file === undefined ? '{}' : readRecipe(file), { lineCounter })
   const failure = document.errors[0]

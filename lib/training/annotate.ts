@@ -6,7 +6,7 @@ import type { Labels } from '../data/labels/token-labels.js'
 import { createLoader } from '../data/loader.js'
 import type { LoadOptions } from '../data/source/dataset.js'
 import { portableNames } from '../data/source/image-names.js'
-import { AutoprogError, expected } from '../errors.js'
+import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
 import { checkResolution } from '../models/layers.js'
 import type { WeightsName } from '../session/batch.js'
 import type { SessionState } from '../session/grow.js'
@@ -56,6 +56,12 @@ export async function annotate(
   file: string,
   options: AnnotateOptions = {},
 ): Promise<AnnotateResult> {
+  for (const [subject, path] of Object.entries({ 'the run': run, 'the data': data, 'the file to write': file }))
+    checkKind('path', subject, path)
+  checkOptions('the options of an annotation', options, {
+    ...{ resolution: 'number', top: 'number', batch: 'number', weights: 'string', force: 'boolean', signal: 'signal' },
+    ...{ onListing: 'function', onReading: 'function', onProgress: 'function' },
+  })
   const { signal, onListing, onReading: onRead, onProgress, weights = 'model', force = false } = options
   const trained = await openTrained(run, {
     data,

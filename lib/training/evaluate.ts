@@ -1,4 +1,5 @@
 /** Held-out accuracy of a finished or interrupted run, from its last checkpoint. */
+import { checkKind, checkOptions } from '../errors.js'
 import type { WeightsName } from '../session/batch.js'
 import { allLayers } from '../session/session.js'
 import type { Accuracy } from './held-out.js'
@@ -31,6 +32,9 @@ export interface EvaluateResult extends Accuracy {
  * for a resolution that the model cannot take, DATA for a dataset with other classes.
  */
 export async function evaluate(run: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
+  checkKind('path', 'the run', run)
+  const kinds = { data: 'path', resolution: 'number', signal: 'signal', onProgress: 'function' } as const
+  checkOptions('the options of an evaluation', options, kinds)
   const { data, signal } = options
   const trained = await openTrained(run, {
     ...(data !== undefined && { data, halves: 'all' }),

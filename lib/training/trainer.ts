@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os'
-import { AutoprogError } from '../errors.js'
+import { AutoprogError, checkOptions } from '../errors.js'
 import { averagedLayers } from '../growth/operators.js'
 import { layersOf } from '../growth/schedules.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
+import { resolveConfig } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
 import { hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
@@ -25,8 +26,13 @@ export type { TrainOptions } from './run.js'
  * what cannot be trained, NUMERIC when the loss is no longer finite, CHECKPOINT when the run folder cannot be written,
  * holds another run, or has another writer. What fails between two steps loses none of them: a checkpoint is written first.
  */
-export function train(config: Config, options: TrainOptions = {}): AsyncGenerator<TrainingEvent> {
-  return options.out === undefined ? trainingEvents(config, options) : recordedEvents(config, options, options.out)
+export async function* train(config: Config, options: TrainOptions = {}): AsyncGenerator<TrainingEvent> {
+  checkOptions('the options of a training', options, {
+    ...{ out: 'path', resume: 'boolean', signal: 'signal', baseline: 'path' },
+    ...{ onListing: 'function', onReading: 'function', onEvaluating: 'function', onComparing: 'function' },
+  })
+  const recipe = resolveConfig(config)
+  yield* options.out === undefined ? trainingEvents(recipe, options) : recordedEvents(recipe, options, options.out)
 }
 
 async function* recordedEvents(config: Config, options: TrainOptions, out: string): AsyncGenerator<TrainingEvent> {

@@ -16,7 +16,7 @@ import { paperCommand } from './paper.js'
 import { trainCommand } from './train.js'
 
 const program: Command = new Command('autoprog')
-  .description('Trains vision transformers by automated progressive learning (AutoProg).')
+  .description('Trains vision models by automated progressive learning (AutoProg).')
   .version(packageVersion())
   .showHelpAfterError('(autoprog --help lists the commands)')
   .helpCommand(false)

@@ -22,7 +22,10 @@ export function findRecipe(recipe: string): string {
   const isData = /\.(tar|pack)$/.test(recipe)
   if (file !== undefined && !isData) return file
   if (isData || existsSync(recipe)) {
-    const hint = `did you mean --data ${recipe}?`
+    const isRun = existsSync(join(recipe, 'config.yaml'))
+    const hint = isRun
+      ? `${recipe} is a run's folder: evaluate takes it so, compare with --runs, train with --resume --out or --retrain`
+      : `did you mean --data ${recipe}?`
     throw new AutoprogError('CONFIG', expected('a recipe file', 'the recipe', recipe), { hint })
   }
   const names = recipeNames()

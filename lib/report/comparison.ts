@@ -93,7 +93,7 @@ export function compareRuns(runs: readonly ComparedRun[]): SchemeStatistics[] {
 
 /** What a reader of the comparison has to know of its figures. */
 export const comparisonNote =
-  'Top-1 of the best moving average and of the weights, on the held-out images; they choose the best average too.'
+  'Top-1 of the best moving average and of the weights, on the test images. Validation images choose that average where a run has some, else the test images do too.'
 
 /** The comparison as a Markdown table. */
 export function comparisonMarkdown(statistics: readonly SchemeStatistics[]): string {

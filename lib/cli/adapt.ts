@@ -1,6 +1,6 @@
 /** A recipe bent to the length and the network that a command line asks for in place of its own. */
-import { createModel } from '../models/registry.js'
 import type { Config, Override } from '../recipe/config.js'
+import { networkOf } from '../recipe/rules.js'
 import { rangesOf } from '../recipe/values.js'
 import { plural } from '../report/format.js'
 
@@ -49,7 +49,7 @@ function changesOf(recipe: Config, given: readonly Override[]): Change[] {
 
   const [model, depthKey] = [lastOf('model'), 'regularization.stochasticDepth']
   const drops = recipe.regularization.adaptive === null && rangesOf(recipe).stochasticDepth.maximum > 0
-  if (typeof model === 'string' && drops && !isGiven(depthKey) && attempt(() => createModel(model))?.branches === 0) {
+  if (typeof model === 'string' && drops && !isGiven(depthKey) && networkOf(model)?.branches === 0) {
     const notice = `${model} has no stochastic depth, so that the recipe's was left out (${depthKey})`
     changes.push({ override: { path: depthKey, value: 0 }, notice })
   }

@@ -8,9 +8,10 @@ import type { Dataset } from '../data/source/dataset.js'
 import { AutoprogError, printable } from '../errors.js'
 import { type Config, loadConfig } from '../recipe/config.js'
 import { wrap } from '../report/fit.js'
-import { integer, plural } from '../report/format.js'
+import { integer } from '../report/format.js'
 import { table } from '../report/table.js'
 import { type Look, lookOf } from '../report/terminal.js'
+import { countsText } from '../report/text.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
 import { addOverride, loadRecipe, type RecipeOptions } from './recipe.js'
@@ -94,7 +95,7 @@ const listedClasses = 40
 
 function checkText(dataset: Dataset, { images, classes, broken, refused, sizes }: Check, sheet: string | null): string {
   const { train, test, notices, name } = dataset
-  const counts = `${plural(train.length, 'training image')}, ${integer(test.length)} held out, ${plural(classes.length, 'class', 'classes')}`
+  const counts = countsText({ train: train.length, test: test.length }, classes.length)
   const rest = refused ? 'training would refuse: too many of a half' : 'training would go on without'
   const verdict =
     broken.length === 0

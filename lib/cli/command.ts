@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { AutoprogError } from '../errors.js'
 import { wrap } from '../report/fit.js'
 import { type Look, lookOf, paint, printLine } from '../report/terminal.js'
+import { noticeText } from '../report/text.js'
 
 export interface CommonOptions {
   json?: boolean
@@ -37,7 +38,7 @@ export function statusStream(options: CommonOptions): NodeJS.WriteStream {
 
 /** Prints what a person should know besides the result. */
 export function printNotices(stream: NodeJS.WriteStream, notices: readonly string[]): void {
-  for (const notice of notices) printLine(stream, wrap(`note: ${notice}`, lookOf(stream).width))
+  for (const notice of notices) printLine(stream, noticeText(notice, lookOf(stream)))
 }
 
 /** Says what went wrong and returns the exit status: 0 after help, 2 for a mistake on the command line, 1 for the rest. */

@@ -4,13 +4,12 @@ import { basename, join, resolve } from 'node:path'
 import { AutoprogError } from '../errors.js'
 import { type Config, configToYaml, loadConfig } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
-import { wrap } from '../report/fit.js'
 import { duration, plural } from '../report/format.js'
 import type { RunsAround } from '../report/progress.js'
 import { hasCheckpoint, hasSummary, readSummary, writeAtomically } from '../report/run-folder.js'
-import { lookOf, printLine } from '../report/terminal.js'
+import { printLine } from '../report/terminal.js'
 import { withAbsolutePaths } from '../training/run-data.js'
-import { type CommonOptions, printResult } from './command.js'
+import { type CommonOptions, printNotices, printResult } from './command.js'
 import { changesOf, type FinishedRun, secondsOf } from './compare-plan.js'
 import type { Interrupt } from './interrupt.js'
 import { holdsRun, runTraining } from './run.js'
@@ -60,7 +59,7 @@ async function settle(
   around: RunsAround,
 ): Promise<Summary | undefined> {
   const { folder } = entry
-  const notify = (notice: string) => printLine(stream, wrap(`note: ${notice}`, lookOf(stream).width))
+  const notify = (notice: string) => printNotices(stream, [notice])
   const asked = withAbsolutePaths(entry.recipe(finished, notify))
   // What a run records is settled for its data and machine: what was asked for is kept beside it.
   const [recorded, record] = ['config.yaml', 'asked.yaml'].map((name) => join(folder, name)) as [string, string]

@@ -1,9 +1,9 @@
 /** `autoprog evaluate`: held-out accuracy of a run's weights and of its averages. */
 import type { Command } from 'commander'
-import { wrap } from '../report/fit.js'
 import { percent, plural, small } from '../report/format.js'
 import { table } from '../report/table.js'
 import { lookOf } from '../report/terminal.js'
+import { noticeText } from '../report/text.js'
 import type { Accuracy } from '../training/evaluate.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
@@ -39,7 +39,7 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
   const look = lookOf(process.stdout)
   const text = [
-    ...result.notices.map((notice) => wrap(`note: ${notice}`, look.width)),
+    ...result.notices.map((notice) => noticeText(notice, look)),
     `${plural(result.images, 'image')}, ${result.resolution} px`,
     table(['', 'top-1', 'top-5', 'loss'], rows, 1, look),
   ]

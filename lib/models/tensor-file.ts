@@ -42,8 +42,8 @@ function invalid(path: string, reason: string, cause?: unknown): AutoprogError {
 /**
  * Reads a safetensors file: 8 bytes of header length, a JSON header, then the tensors without gaps or overlaps. Throws
  * CHECKPOINT when the file is missing, cut off or malformed, does not have its own checksum, or holds other types than F32,
- * F16, BF16, I32 and U8, and MEMORY when it does not fit; PyTorch's counters of batches are passed over, since nothing depends on them where batch norm has a
- * momentum.
+ * F16, BF16, I32 and U8, and MEMORY when it does not fit; PyTorch's counters of batches are passed over, since nothing
+ * depends on them where batch norm has a momentum.
  */
 export async function readTensors(path: string): Promise<TensorFile> {
   const unreadable = (cause: NodeJS.ErrnoException) => {

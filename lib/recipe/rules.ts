@@ -167,7 +167,7 @@ function tokenLabelsHaveTheirHead({ model, tokenLabels }: Config): Problem[] {
 }
 
 /** Undefined for a model that is settled later, or that cannot be made: others say so. */
-function networkOf(model: Config['model']): Model | undefined {
+export function networkOf(model: Config['model']): Model | undefined {
   try {
     return model === 'auto' ? undefined : createModel(model, { classes: 2 })
   } catch {

@@ -14,7 +14,7 @@ import { duration, integer, percent, plural, scaled, small, times } from './form
 import { candidatesTable, stagesTable } from './table.js'
 import { type Look, plain } from './terminal.js'
 
-/** The text of an event, or undefined where it has none (steps, checkpoints). */
+/** The text of an event, or undefined where it has none (steps, tests, checkpoints). */
 export function eventText(event: TrainingEvent, look: Look = plain): string | undefined {
   switch (event.type) {
     case 'start':
@@ -26,13 +26,27 @@ export function eventText(event: TrainingEvent, look: Look = plain): string | un
     case 'epoch':
       return wrap(epochText(event), look.width)
     case 'notice':
-      return wrap(`note: ${event.message}`, look.width)
+      return noticeText(event.message, look)
     case 'end':
       return summaryText(event.summary, look)
     case 'step':
+    case 'test':
     case 'checkpoint':
       return undefined
   }
+}
+
+/** What a person should know besides the rest. */
+export const noticeText = (message: string, look: Look): string => wrap(`note: ${message}`, look.width)
+
+/** How many images a dataset has for what. */
+export function countsText(
+  images: { train: number; validation?: number | undefined; test: number },
+  classes: number,
+): string {
+  const { train, validation, test } = images
+  const choosing = validation === undefined ? '' : `${integer(validation)} for choosing, `
+  return `${plural(train, 'training image')}, ${choosing}${integer(test)} held out, ${plural(classes, 'class', 'classes')}`
 }
 
 /** What the last steps tell; unknown is undefined. Times in seconds. */
@@ -135,10 +149,11 @@ function loaderText({ decodedPerSecond, transformedPerSecond }: Summary): string
 }
 
 function startText(event: StartEvent): string {
+  const images = { train: event.trainImages, validation: event.validationImages, test: event.testImages }
   const resumed = event.resumedFrom === null ? '' : ` · resumed at step ${integer(event.resumedFrom)}`
   return [
     `${event.scheme}${event.operator ? ` by ${event.operator}` : ''} · ${event.model} (${scaled(event.parameters)} parameters, ${scaled(event.flopsFull)} multiply-adds an image)`,
-    `${event.data}: ${plural(event.trainImages, 'training image')}, ${event.validationImages === undefined ? '' : `${integer(event.validationImages)} for choosing, `}${integer(event.testImages)} held out, ${plural(event.classes, 'class', 'classes')}`,
+    `${event.data}: ${countsText(images, event.classes)}`,
     `${plural(event.epochs, 'epoch')} of ${plural(event.stepsPerEpoch, 'step')}, batch ${event.batch} · ${event.device}, ${plural(event.threads, 'thread')}, ${event.precision}${resumed}`,
   ].join('\n')
 }

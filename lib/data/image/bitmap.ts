@@ -1,6 +1,5 @@
 /** BMP files without compression, of 1 to 32 bits a pixel, as Pillow reads them. */
-import { yieldToEventLoop } from '../concurrent.js'
-import type { Encoded } from './convert.js'
+import { type Encoded, forEachRow } from './convert.js'
 
 /** How one channel lies in a pixel's bits. */
 interface Channel {
@@ -55,11 +54,7 @@ export function openBitmap(bytes: Uint8Array): Encoded {
     async decode() {
       if (missing()) throw short()
       const pixels = new Uint8Array(width * height * 3)
-      const perPause = Math.max(1, Math.floor(2 ** 20 / width))
-      for (let y = 0; y < height; y++) {
-        if (y % perPause === perPause - 1) await yieldToEventLoop()
-        readRow(rowAt(y), pixels, y * width * 3)
-      }
+      await forEachRow(width, height, (y) => readRow(rowAt(y), pixels, y * width * 3))
       return { pixels, height, width, channels: 3 }
     },
   }

@@ -1,4 +1,5 @@
 /** Pixels of other kinds to RGB and grey, by Pillow's arithmetic. */
+import { yieldToEventLoop } from '../concurrent.js'
 import type { Image } from '../source/dataset.js'
 
 /** An image whose size is known and whose pixels are not decoded yet. */
@@ -7,6 +8,15 @@ export interface Encoded {
   readonly height: number
   /** The pixels as RGB. */
   decode(): Promise<Image>
+}
+
+/** Works on one row after another; the event loop has its turn about every million pixels. */
+export async function forEachRow(width: number, height: number, work: (y: number) => void): Promise<void> {
+  const perPause = Math.max(1, Math.floor(2 ** 20 / width))
+  for (let y = 0; y < height; y++) {
+    if (y % perPause === perPause - 1) await yieldToEventLoop()
+    work(y)
+  }
 }
 
 /** a * b / 255, rounded, as Pillow's MULDIV255 has it. */

@@ -1,5 +1,6 @@
 /** Encoded images (JPEG, PNG, WebP, …) to 8-bit pixels; libvips decodes them off the event loop. */
 import sharp, { type Sharp } from 'sharp'
+import { integer } from '../../report/format.js'
 import type { Image } from '../source/dataset.js'
 import { openBitmap } from './bitmap.js'
 import { type Encoded, greyOf, rgbOfCmyk } from './convert.js'
@@ -45,7 +46,7 @@ export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeO
   checkSize(name, width, height)
   const scans = scanLimit(width, height)
   if (format === 'jpeg' && scansOf(bytes, scans + 1) > scans) {
-    const size = `${width.toLocaleString('en-US')} x ${height.toLocaleString('en-US')} pixels`
+    const size = `${integer(width)} x ${integer(height)} pixels`
     throw brokenImage(name, 'large', `it has more than ${scans} scans, which are the most that are read of ${size}`)
   }
   const image = await attempt(inTurn(width, height, decode))

@@ -1,4 +1,5 @@
 /** How much one image may cost. All limits lie far above any photo; what is beyond them is a mistake or an attack. */
+import { integer } from '../../report/format.js'
 import { createLanes } from '../concurrent.js'
 import { type BrokenImage, brokenImage } from './fault.js'
 
@@ -29,21 +30,23 @@ const oneByOne = createLanes(1)
 export const inTurn = <T>(width: number, height: number, work: () => Promise<T>): Promise<T> =>
   width * height > oneByOneAbove ? oneByOne(work) : work()
 
-const number = (value: number) => value.toLocaleString('en-US')
-
 export const isTooLarge = (width: number, height: number): boolean =>
   width * height > pixelLimit || width > sideLimit || height > sideLimit
 
 /** Throws IMAGE where an image has too many pixels, in all or on a side. */
 export function checkSize(name: string, width: number, height: number): void {
   if (!isTooLarge(width, height)) return
-  const limit = width * height > pixelLimit ? `${number(pixelLimit)} in all` : `${number(sideLimit)} on a side`
-  throw brokenImage(name, 'large', `it has ${number(width)} x ${number(height)} pixels, and at most ${limit} are read`)
+  const limit = width * height > pixelLimit ? `${integer(pixelLimit)} in all` : `${integer(sideLimit)} on a side`
+  throw brokenImage(
+    name,
+    'large',
+    `it has ${integer(width)} x ${integer(height)} pixels, and at most ${limit} are read`,
+  )
 }
 
 /** The error of a file of more bytes than are read; undefined where it is not that large. */
 export function tooManyBytes(name: string, bytes: number): BrokenImage | undefined {
   if (bytes <= fileLimit) return undefined
-  const most = `at most ${number(fileLimit / 2 ** 20)} MiB are read`
-  return brokenImage(name, 'large', `it has ${number(Math.ceil(bytes / 2 ** 20))} MiB, and ${most}`)
+  const most = `at most ${integer(fileLimit / 2 ** 20)} MiB are read`
+  return brokenImage(name, 'large', `it has ${integer(Math.ceil(bytes / 2 ** 20))} MiB, and ${most}`)
 }

@@ -1,6 +1,5 @@
 /** PBM, PGM and PPM files, plain and raw (netpbm's pbm(5), pgm(5) and ppm(5)). */
-import { yieldToEventLoop } from '../concurrent.js'
-import type { Encoded } from './convert.js'
+import { type Encoded, forEachRow } from './convert.js'
 
 /** Throws on what is damaged. */
 export function openPortableMap(bytes: Uint8Array): Encoded {
@@ -36,9 +35,8 @@ export function openPortableMap(bytes: Uint8Array): Encoded {
         throw new Error('it is truncated')
       }
       const pixels = new Uint8Array(width * height * 3)
-      const perPause = Math.max(1, Math.floor(2 ** 20 / width))
-      for (let y = 0, at = 0; y < height; y++) {
-        if (y % perPause === perPause - 1) await yieldToEventLoop()
+      let at = 0
+      await forEachRow(width, height, (y) => {
         for (let i = 0; i < perRow; i++) {
           const value = sampleAt(y, i)
           if (Number.isNaN(value)) throw new Error('it is truncated or damaged')
@@ -46,7 +44,7 @@ export function openPortableMap(bytes: Uint8Array): Encoded {
           pixels.fill(byte, at, at + copies)
           at += copies
         }
-      }
+      })
       return { pixels, height, width, channels: 3 }
     },
   }

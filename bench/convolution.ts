@@ -78,7 +78,7 @@ async function prepare(device: Device, [channels, out, kernel, stride, padding, 
     gigaflop: (2 * macs * (dx ? 3 : 2)) / 1e9,
     run: async () => {
       await addon().runProgram(program, inputs)
-      const after = await addon().programSeconds(program)
+      const after = (await addon().programSeconds(program))!
       const seconds = (op: string) => (after[op] ?? 0) - (before[op] ?? 0)
       const result = ['convolution', 'convolutionGradientInput', 'convolutionGradientWeight'].map(seconds)
       before = after

@@ -9,6 +9,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createInterface } from 'node:readline'
 import { createModel, createSession, openDevice } from '../lib/index.js'
+import { addon } from '../lib/native.js'
 import type { Precision } from '../lib/session/request.js'
 
 const [name, batchText, resolutionText, deviceName, precision] = process.argv.slice(2) as [
@@ -17,6 +18,11 @@ const [name, batchText, resolutionText, deviceName, precision] = process.argv.sl
 ]
 const [batch, resolution] = [Number(batchText), Number(resolutionText)]
 const device = await openDevice(deviceName, { threads: 2 })
+const gpu = device.kind !== 'cpu'
+// On a GPU ops are timed only where that is asked for: a step is slower then.
+const profiled = !gpu || Boolean(process.env.AUTOPROG_PROFILE)
+const free = () => addon().freeMemory(device.handle) ?? 0
+const freeBefore = free()
 const model = createModel(name)
 const session = await createSession({ device, model, precision })
 const size = resolution * resolution * 3
@@ -24,11 +30,18 @@ const images = {
   data: Uint8Array.from({ length: batch * size }, (_, index) => (Math.imul(index, 2654435761) >>> 13) & 255),
   shape: [batch, resolution, resolution, 3],
 }
-const targets = Int32Array.from({ length: batch }, (_, index) => index % 1000)
+const targets = Int32Array.from({ length: batch }, (_, index) => index % model.classes)
 const grid = model.tokenSize === undefined ? undefined : resolution / model.tokenSize
-// As large a box as MixToken draws on the average.
+// Label maps of ImageNet's size, and as large a box as MixToken draws on the average.
+const mapShape = [5, 18, 18] as const
+const mapSize = batch * mapShape[0] * mapShape[1] * mapShape[2]
 const tokens = grid !== undefined && {
-  tokenTargets: new Float32Array(batch * grid ** 2 * 1000).fill(1 / 1000),
+  labelMaps: {
+    classes: Int32Array.from({ length: mapSize }, (_, index) => (index * 7) % 1000),
+    scores: new Float32Array(mapSize).fill(0.1),
+    shape: mapShape,
+    regions: Float32Array.from({ length: batch * 5 }, (_, index) => [0.1, 0.1, 0.9, 0.9, 0][index % 5]!),
+  },
   mixBox: [0, 0, grid >> 1, grid >> 1] as const,
 }
 // Batch norm takes its statistics over the whole batch, as the peer does.
@@ -52,8 +65,8 @@ let stepped = 0
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count] = line.split(' ')
   if (command === 'warm') {
-    await steps(device.kind === 'cpu' ? 2 : 10)
-    before = await session.profile()
+    await steps(device.kind === 'cuda' ? 10 : 2)
+    if (profiled) before = await session.profile()
     delay.enable()
     console.log('{}')
   } else if (command === 'go') {
@@ -66,13 +79,13 @@ for await (const line of createInterface({ input: process.stdin })) {
     active += performance.eventLoopUtilization(utilization).active
     console.log(JSON.stringify({ seconds: seconds / Number(count) }))
   } else {
-    const ops = Object.fromEntries(
-      Object.entries(await session.profile()).map(([op, seconds]) => [op, seconds - (before[op] ?? 0)]),
-    )
+    const after = profiled ? await session.profile() : {}
+    const ops = Object.fromEntries(Object.entries(after).map(([op, seconds]) => [op, seconds - (before[op] ?? 0)]))
     console.log(
       JSON.stringify({
-        peakMegabytes: process.resourceUsage().maxRSS / 1024,
+        peakMegabytes: gpu ? (freeBefore - free()) / 2 ** 20 : process.resourceUsage().maxRSS / 1024,
         javascriptShare: active / 1000 / stepped,
+        deviceName: addon().deviceInfo(device.handle).name ?? device.kind,
         // The monitor itself ticks every ten milliseconds.
         eventLoopDelayP99: Math.max(0, delay.percentile(99) / 1e9 - 0.01),
         ops,

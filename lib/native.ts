@@ -46,7 +46,8 @@ interface Addon {
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
   closeProgram(program: ProgramHandle): void
   runProgram(program: ProgramHandle, inputs: Values): Promise<Values>
-  programSeconds(program: ProgramHandle): Promise<Record<string, number>>
+  /** Seconds by op since the program was built; undefined where the device does not time ops. */
+  programSeconds(program: ProgramHandle): Promise<Record<string, number> | undefined>
   readArena(session: SessionHandle, arena: number, byteOffset: number, type: string, count: number): Promise<TypedArray>
   writeArena(session: SessionHandle, arena: number, byteOffset: number, values: TypedArray): Promise<void>
   measureGemm(device: DeviceHandle, m: number, n: number, k: number): Promise<number>

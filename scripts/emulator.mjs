@@ -24,6 +24,7 @@ const deviceTests = [
   'test/session/loss-scaling.test.ts',
   'test/session/device.test.ts',
   'test/session/device-memory.test.ts',
+  'test/session/profile.test.ts',
   'test/session/lifetime.test.ts',
   'test/native/failure.test.ts',
 ].filter((path) => path.endsWith('.test.ts'))

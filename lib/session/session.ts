@@ -64,7 +64,11 @@ export interface Session {
   save(path: string, weights?: WeightsName): Promise<void>
   /** Replaces the blocks: new block i starts from the source that `layers[i]` names. */
   grow(layers: readonly LayerSource[], options?: GrowOptions): Promise<void>
-  /** Seconds spent in each op so far, over all programs in use. */
+  /**
+   * Seconds spent in each op so far, over all programs in use. On a GPU a step is one recorded graph, of which that is not
+   * known (DEVICE): where the environment variable AUTOPROG_PROFILE was set when the device was opened, steps run op by op
+   * instead, somewhat slower, between events of the GPU's own clock.
+   */
   profile(): Promise<Record<string, number>>
   state(): Promise<SessionState>
   /** Sets all that a session of the same network and averages has given as its state. Nothing changes where it does not fit (CHECKPOINT). */
@@ -214,9 +218,18 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     profile: () =>
       queued(async () => {
         const total: Record<string, number> = {}
-        for (const made of programs.values())
-          for (const [op, seconds] of Object.entries(await native(() => addon().programSeconds(made))))
-            total[op] = (total[op] ?? 0) + seconds
+        for (const made of programs.values()) {
+          const spent = await native(() => addon().programSeconds(made))
+          if (!spent)
+            throw new AutoprogError(
+              'DEVICE',
+              `The seconds by op are not known: a step on ${device.kind} runs as one graph`,
+              {
+                hint: 'Set AUTOPROG_PROFILE=1 before the device is opened: steps then run op by op, somewhat slower.',
+              },
+            )
+          for (const [op, seconds] of Object.entries(spent)) total[op] = (total[op] ?? 0) + seconds
+        }
         return total
       }),
     state: () => queued(() => store.state()),

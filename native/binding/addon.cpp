@@ -140,15 +140,17 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
       });
 }
 
-// programSeconds(program): a promise of { op: seconds } since the program was built.
+// programSeconds(program): a promise of { op: seconds } since the program was built, or of undefined where the device
+// does not time ops.
 Napi::Value programSeconds(const Napi::CallbackInfo& info) {
   const auto compiled = open<CompiledProgram>(info[0]);
-  using Seconds = std::map<std::string, double>;
+  using Seconds = std::optional<std::map<std::string, double>>;
   return promiseOf<Seconds>(
       info.Env(), *compiled->workspace->device, [compiled] { return compiled->program->seconds(); },
       [](Napi::Env env, Seconds& seconds) -> Napi::Value {
+        if (!seconds) return env.Undefined();
         auto object = Napi::Object::New(env);
-        for (const auto& [op, value] : seconds) object.Set(op, value);
+        for (const auto& [op, value] : *seconds) object.Set(op, value);
         return object;
       });
 }

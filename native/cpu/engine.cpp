@@ -4,6 +4,7 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <span>
@@ -19,6 +20,18 @@
 namespace autoprog::cpu {
 
 namespace {
+
+class Clock : public Stopwatch {
+ public:
+  void begin() override { begun_ = Steady::now(); }
+  void end() override { seconds_ += std::chrono::duration<double>(Steady::now() - begun_).count(); }
+  double seconds() override { return seconds_; }
+
+ private:
+  using Steady = std::chrono::steady_clock;
+  Steady::time_point begun_;
+  double seconds_ = 0;
+};
 
 class CpuEngine : public Engine {
  public:
@@ -82,6 +95,7 @@ class CpuEngine : public Engine {
     for (const auto& [host, device, bytes] : downloads) std::memcpy(host, device, bytes);
     return [] {};
   }
+  std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<Clock>(); }
   double measureGemm(int64_t m, int64_t n, int64_t k) override { return cpu::measureGemm(m, n, k); }
 
  private:

@@ -1,6 +1,7 @@
 #include "cuda/engine.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 
@@ -70,6 +71,45 @@ struct Upload {
   ~Upload() { cudaFree(device); }
 };
 
+// A pair of events about an op; what they have measured is added up before they are used again.
+class EventPair : public Stopwatch {
+ public:
+  explicit EventPair(cudaStream_t stream) : stream_(stream) {}
+  void begin() override {
+    collect();
+    start_.record(stream_);
+  }
+  void end() override {
+    end_.record(stream_);
+    open_ = true;
+  }
+  double seconds() override {
+    collect();
+    return seconds_;
+  }
+
+ private:
+  void collect() {
+    if (!open_) return;
+    end_.wait();
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, start_.get(), end_.get()), "cudaEventElapsedTime");
+    seconds_ += milliseconds / 1000;
+    open_ = false;
+  }
+
+  cudaStream_t stream_;
+  Event start_{cudaEventDefault}, end_{cudaEventDefault};
+  bool open_ = false;
+  double seconds_ = 0;
+};
+
+// Whether steps run op by op, so that each can be timed, instead of as one graph.
+bool profileAsked() {
+  const char* value = std::getenv("AUTOPROG_PROFILE");
+  return value != nullptr && *value != '\0';
+}
+
 class Recorded {
  public:
   Recorded(int device, cudaGraphExec_t graph) : device_(device), graph_(graph) {}
@@ -100,7 +140,7 @@ size_t roundUp(size_t bytes) {
 
 class Cuda : public CudaEngine {
  public:
-  Cuda(int index, bool tf32) : index_(index), tf32_(tf32) {
+  Cuda(int index, bool tf32) : index_(index), tf32_(tf32), profile_(profileAsked()) {
     check(cudaSetDevice(index), "cudaSetDevice", "cuda:" + std::to_string(index));
     check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
     require(properties_.major >= 8, "DEVICE",
@@ -172,6 +212,7 @@ class Cuda : public CudaEngine {
   }
   Kernel download(std::vector<Download> downloads) override;
   Kernel record(std::function<void()> work) override;
+  std::unique_ptr<Stopwatch> stopwatch() override { return profile_ ? std::make_unique<EventPair>(stream()) : nullptr; }
   double measureGemm(int64_t m, int64_t n, int64_t k) override;
   double measure(const std::function<void()>& work) override {
     const Event start(cudaEventDefault), end(cudaEventDefault);
@@ -193,7 +234,7 @@ class Cuda : public CudaEngine {
   void refuseWhileRecording(const char* what) const;
 
   const int index_;
-  const bool tf32_;
+  const bool tf32_, profile_;
   bool recording_ = false;
   cudaDeviceProp properties_{};
   std::unique_ptr<Stream> compute_, copies_;
@@ -283,6 +324,7 @@ Kernel Cuda::download(std::vector<Download> downloads) {
 }
 
 Kernel Cuda::record(std::function<void()> work) {
+  if (profile_) return work;
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   cudaGraph_t graph = nullptr;
   recording_ = true;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,6 +22,16 @@ struct Download {
   void* host;
   const std::byte* device;
   size_t bytes;
+};
+
+// Adds up the seconds that a device spends between `begin` and `end`, called in turn.
+class Stopwatch {
+ public:
+  virtual ~Stopwatch() = default;
+  virtual void begin() = 0;
+  virtual void end() = 0;
+  // Waits for what has begun.
+  virtual double seconds() = 0;
 };
 
 // What differs from one kind of device to another: its memory, its ops, and the order of its work. Everything but
@@ -63,6 +74,8 @@ class Engine {
 
   // A kernel that repeats the work, which has to be the same each time: addresses included, until an arena moves.
   virtual Kernel record(std::function<void()> work) { return work; }
+  // For one op of a program; null where ops are not timed one by one.
+  virtual std::unique_ptr<Stopwatch> stopwatch() = 0;
   // Seconds of a product (m, k) x (k, n) in f32, the best of several.
   virtual double measureGemm(int64_t m, int64_t n, int64_t k) = 0;
 };

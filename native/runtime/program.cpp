@@ -1,7 +1,5 @@
 #include "runtime/program.h"
 
-#include <chrono>
-
 namespace autoprog {
 
 namespace {
@@ -82,7 +80,8 @@ void Program::build(const ProgramDescription& description) {
     for (size_t index : node.outputs) operands.outputs.push_back(view(index));
     const Implementation& implementation = find(engine, node.op);
     try {
-      steps_[static_cast<size_t>(node.phase)].push_back({node.op, engine.prepare(implementation, operands)});
+      steps_[static_cast<size_t>(node.phase)].push_back(
+          {node.op, engine.prepare(implementation, operands), engine.stopwatch()});
     } catch (const Error& error) {
       throw Error(error.code, node.op + ": " + error.what(), node.op);
     }
@@ -113,25 +112,20 @@ std::byte* Program::wholeBatch(const Port& port) const {
 }
 
 void Program::execute(Phase phase) {
-  if (workspace_->device->engine().asynchronous()) {
-    for (const auto& step : steps_[static_cast<size_t>(phase)]) step.kernel();
-    return;
-  }
-  using Clock = std::chrono::steady_clock;
-  auto before = Clock::now();
-  for (auto& step : steps_[static_cast<size_t>(phase)]) {
+  for (const auto& step : steps_[static_cast<size_t>(phase)]) {
+    if (step.stopwatch) step.stopwatch->begin();
     step.kernel();
-    const auto after = Clock::now();
-    step.seconds += std::chrono::duration<double>(after - before).count();
-    before = after;
+    if (step.stopwatch) step.stopwatch->end();
   }
 }
 
-std::map<std::string, double> Program::seconds() const {
+std::optional<std::map<std::string, double>> Program::seconds() const {
   std::map<std::string, double> sums;
-  if (workspace_->device->engine().asynchronous()) return sums;
   for (const auto& phase : steps_)
-    for (const auto& step : phase) sums[step.op] += step.seconds;
+    for (const auto& step : phase) {
+      if (!step.stopwatch) return std::nullopt;
+      sums[step.op] += step.stopwatch->seconds();
+    }
   return sums;
 }
 

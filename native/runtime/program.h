@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,8 +74,8 @@ class Program {
   const std::vector<Port>& inputs() const { return inputs_; }
   const std::vector<Port>& outputs() const { return outputs_; }
 
-  // Seconds spent in each op since the program was built, by name; empty where the engine is asynchronous.
-  std::map<std::string, double> seconds() const;
+  // Seconds spent in each op since the program was built, by name; nothing where the engine does not time ops.
+  std::optional<std::map<std::string, double>> seconds() const;
 
   // Begins a run. What it returns waits for its end and gives the outputs. Buffers stand in the order of inputs() and
   // outputs(); their sizes have been checked.
@@ -85,7 +86,7 @@ class Program {
   struct Step {
     std::string op;
     Kernel kernel;
-    double seconds = 0;
+    std::unique_ptr<Stopwatch> stopwatch;
   };
   void runAll();
   void execute(Phase phase);

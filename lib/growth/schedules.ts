@@ -130,7 +130,7 @@ function firstSteps(epochs: number, stepsPerEpoch: number, lengths: readonly num
   if (empty < 0) return firsts
   const unit = stepsPerEpoch === 1 ? 'epoch' : 'step'
   throw new AutoprogError('CONFIG', `Stage ${empty + 1} of ${lengths.length} would have no ${unit} of the ${total}`, {
-    hint: 'Train for more epochs, or in fewer stages.',
+    hint: `Train for more epochs, or in fewer stages${unit === 'step' ? ', or with a smaller batch' : ''}.`,
   })
 }
 

@@ -7,7 +7,15 @@ import { contradictions, type Problem } from './rules.js'
 import { type Config, type ConfigInput, configSchema, type Schedule, scheduleKinds } from './schema.js'
 import { stageCount } from './values.js'
 
-export { type Config, type ConfigInput, configSchema, growthOperators, type Schedule, scheduleKinds } from './schema.js'
+export {
+  type Batched,
+  type Config,
+  type ConfigInput,
+  configSchema,
+  growthOperators,
+  type Schedule,
+  scheduleKinds,
+} from './schema.js'
 export { stageCount } from './values.js'
 
 /** A value given on the command line for a dotted path such as `schedule.stages`; it replaces the file's. */

@@ -1,5 +1,5 @@
 /** Values of a recipe that are each fine and cannot go together. */
-import { expected } from '../errors.js'
+import { AutoprogError, expected } from '../errors.js'
 import type { Model } from '../models/model.js'
 import { createModel } from '../models/registry.js'
 import type { Config } from './schema.js'
@@ -17,7 +17,20 @@ export function contradictions(config: Config): Problem[] {
   return rules.flatMap((rule) => rule(config))
 }
 
+/** Sizes that no network can have, and names that none has. */
+function networkCanBeMade({ model }: Config): Problem[] {
+  if (model === 'auto') return []
+  try {
+    createModel(model, { classes: 2 })
+    return []
+  } catch (error) {
+    if (!(error instanceof AutoprogError)) throw error
+    return [{ path: ['model'], message: error.message, ...(error.hint !== undefined && { hint: error.hint }) }]
+  }
+}
+
 const rules: readonly ((config: Config) => Problem[])[] = [
+  networkCanBeMade,
   fixedNeedsSubnetworks,
   fixedCountsItsSubnetworks,
   oneLengthPerStage,
@@ -92,8 +105,9 @@ function warmupFitsTheRun({ epochs, learningRate: { warmupEpochs } }: Config): P
 }
 
 function ratesBelowThePeak(config: Config): Problem[] {
-  const { learningRate } = config
-  const peak = peakRate(config)
+  const { learningRate, batch, optimizer } = config
+  if (batch === 'auto' && optimizer.referenceBatch !== null) return [] // it is checked once the batch is chosen
+  const peak = peakRate({ ...config, batch: Number(batch) })
   return (['minimum', 'warmupStart'] as const).flatMap((key) =>
     refuse(
       learningRate[key] > peak,
@@ -107,9 +121,13 @@ function ratesBelowThePeak(config: Config): Problem[] {
 /** Images that are mixed with each other, i and B - 1 - i, travel in one micro-batch: hence even. */
 function microBatchDividesBatch({ batch, microBatch }: Config): Problem[] {
   return refuse(
-    microBatch !== 'auto' && (microBatch % 2 !== 0 || batch % microBatch !== 0),
+    microBatch !== 'auto' && (microBatch % 2 !== 0 || (batch !== 'auto' && batch % microBatch !== 0)),
     'microBatch',
-    expected(`an even divisor of the batch, ${batch},`, 'microBatch', microBatch),
+    expected(
+      batch === 'auto' ? 'an even integer' : `an even divisor of the batch, ${batch},`,
+      'microBatch',
+      microBatch,
+    ),
     'auto takes what fits memory and runs fastest',
   )
 }

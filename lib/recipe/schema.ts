@@ -84,6 +84,7 @@ const network = z.discriminatedUnion('kind', [visionTransformer, visionOutlooker
 })
 
 const mostStages = 1000
+const evenInteger = 'an even integer of at least 2'
 
 const schedule = section({
   kind: oneOf(scheduleKinds).default('autoprog'),
@@ -113,7 +114,7 @@ export const configSchema = section({
   model: z.union([text('a model name'), network], {
     error: 'auto, a model name or a mapping like { kind: vit, imageSize, patchSize, embedDim, depth, heads }',
   }),
-  // Share of each class's training images kept for choosing between the weights and their averages; the test images do so where 0.
+  // Share of each class's training images kept for choosing the best average of the weights; the test images do so where 0.
   validation: belowOne().default(0),
   device: z
     .string({ error: 'auto, cpu, cuda or cuda:N' })
@@ -136,9 +137,10 @@ export const configSchema = section({
   // Nothing depends on a clock: micro-batches follow a rule, and a search takes its candidates' times from their multiply-adds.
   deterministic: boolean().default(false),
   epochs: count().default(20),
-  batch: number(
-    'an even integer of at least 2',
-    (value) => Number.isSafeInteger(value) && value >= 2 && value % 2 === 0,
+  // `auto` chooses one by the number of training images.
+  batch: autoOr(
+    evenInteger,
+    number(evenInteger, (value) => Number.isSafeInteger(value) && value >= 2 && value % 2 === 0),
   ).default(128),
   microBatch: autoOr('a positive integer', count()).default('auto'),
   // A fixed schedule has as many stages as it has sub-networks; the others have the paper's four.
@@ -165,7 +167,8 @@ export const configSchema = section({
   learningRate: section({
     minimum: notNegative().default(1e-5),
     warmupStart: notNegative().default(1e-6),
-    warmupEpochs: notNegative().default(5),
+    // Five, or a quarter of fewer epochs than twenty, unless given.
+    warmupEpochs: notNegative().optional(),
     // Epochs at the minimum, after those of the cosine.
     cooldownEpochs: natural().default(0),
     per: oneOf(['step', 'epoch']).default('step'),
@@ -247,10 +250,15 @@ export const configSchema = section({
     batch: count().default(500),
   }).prefault({}),
   checkpoint: section({ every: count().default(1), keep: count().default(2) }).prefault({}),
+}).transform(({ learningRate, ...config }) => {
+  const { warmupEpochs = Math.min(5, config.epochs / 4) } = learningRate
+  return { ...config, learningRate: { ...learningRate, warmupEpochs } }
 })
 
 /** A recipe with every default filled in. */
 export type Config = z.output<typeof configSchema>
 /** What a user may write: only `data` and `model` are without a default. */
 export type ConfigInput = z.input<typeof configSchema>
+/** A recipe whose batch has been chosen. */
+export type Batched = Config & { batch: number }
 export type Schedule = Config['schedule']

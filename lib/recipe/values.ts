@@ -2,7 +2,7 @@
 import type { GrowthOperator } from '../growth/operators.js'
 import type { Range, Regularization } from '../growth/regularization.js'
 import { adaptivePresets } from '../growth/regularization.js'
-import type { Config, Schedule } from './schema.js'
+import type { Batched, Config, Schedule } from './schema.js'
 
 /** Number of stages that a schedule runs through. */
 export function stageCount(schedule: Schedule): number {
@@ -21,7 +21,7 @@ export function operatorOf({ schedule: { kind, operator } }: Config): GrowthOper
 }
 
 /** The highest learning rate: the recipe's, scaled to its batch. */
-export function peakRate({ batch, optimizer: { learningRate, referenceBatch } }: Config): number {
+export function peakRate({ batch, optimizer: { learningRate, referenceBatch } }: Batched): number {
   return referenceBatch === null ? learningRate : (learningRate * batch) / referenceBatch
 }
 

@@ -4,10 +4,10 @@ import type { Augmentation, Evaluation } from '../data/image/transform.js'
 import type { Dataset, Split } from '../data/source/dataset.js'
 import type { Model } from '../models/model.js'
 import type { Device } from '../native.js'
-import type { Config } from '../recipe/config.js'
+import type { Batched, Config } from '../recipe/config.js'
 import { resolveConfig } from '../recipe/config.js'
 import type { LoaderFigures } from '../report/events.js'
-import { integer, percent } from '../report/format.js'
+import { integer, percent, plural } from '../report/format.js'
 import { microBatches } from '../session/micro-batches.js'
 
 /** Squares up to this size are shifted rather than cut: CIFAR's, MNIST's, Tiny ImageNet's. */
@@ -49,31 +49,49 @@ function modelFor({ train, channels }: Dataset, device: Device): { model: Config
 
 const nameOf = ({ depth }: { depth: number }) => `a vision transformer of ${depth} layers`
 
-/** Batches of which an epoch has at least this many, where the recipe leaves the model to us or its batch is more than all images. */
-const batchesPerEpoch = 8
+/** A batch that is left to us, and of how many batches an epoch then has at least. */
+const [usualBatch, batchesPerEpoch] = [64, 8]
 
-/** The recipe with `model: auto` settled, and its batch where the data is too small for it; what was settled, for a human. */
-export function settle(config: Config, dataset: Dataset, device: Device): { config: Config; notices: string[] } {
+/** The recipe with its model settled where that is left to us, and its batch where it is or is more than all images; what was settled, for a human. */
+export function settle(config: Config, dataset: Dataset, device: Device): { config: Batched; notices: string[] } {
   const images = dataset.train.length
+  const given = config.batch === 'auto' ? usualBatch : config.batch
   const fitting = 2 * Math.max(1, Math.floor(images / batchesPerEpoch / 2))
-  const batch = config.model === 'auto' || config.batch > images ? Math.min(config.batch, fitting) : config.batch
-  const told = batch === config.batch ? [] : [`a batch of ${batch} for ${integer(images)} images`]
-  if (config.model === 'auto') {
-    const { model, name, why } = modelFor(dataset, device)
-    const notice = [`chose ${name}, ${why}`, ...told].join(', and ')
-    return { config: resolveConfig({ ...config, model, batch }), notices: [notice] }
-  }
+  const batch = config.batch === 'auto' || given > images ? Math.min(given, fitting) : given
+  const chosen = config.model === 'auto' ? modelFor(dataset, device) : undefined
+  const told = [
+    ...(chosen ? [`${chosen.name}, ${chosen.why}`] : []),
+    ...(batch === given ? [] : [`a batch of ${batch} for ${plural(images, 'image')}`]),
+  ]
+  const model = chosen?.model ?? config.model
   return {
-    config: batch === config.batch ? config : resolveConfig({ ...config, batch }),
-    notices: told.map((text) => `chose ${text}`),
+    // Checked again: what goes with a batch or a network is known now.
+    config:
+      told.length === 0 && batch === config.batch
+        ? { ...config, batch }
+        : { ...resolveConfig({ ...config, model, batch }), batch },
+    notices: told.length === 0 ? [] : [`chose ${told.join(', and ')}`],
   }
+}
+
+/** What enlarging the images of a network by name costs, where that is much; its size is the network's own. */
+export function enlargementOf({ train }: Pick<Dataset, 'train'>, { name, imageSize }: Model): string[] {
+  const side = train.uniform && Math.max(train.uniform.width, train.uniform.height)
+  if (side === undefined || imageSize < 3 * side) return []
+  return [
+    `images of ${train.uniform!.width} x ${train.uniform!.height} are enlarged to the ${imageSize} px of ${name}, ${Math.round((imageSize / side) ** 2)} times as many pixels: a network that is spelt out, as in recipes/cifar10-resnet.yaml, has a size of one's own`,
+  ]
 }
 
 /** Images computed together where that is not measured; batch norm takes its statistics over them: enough to be steady, few enough to fit. */
 const imagesTogether = { cpu: { batchNorm: 32, other: 16 }, cuda: { batchNorm: 256, other: 256 } }
 
 /** The recipe with its micro-batch settled, where it is more than a matter of speed: with batch norm, or to be deterministic. */
-export function settleMicroBatch(config: Config, model: Model, device: Device): { config: Config; notices: string[] } {
+export function settleMicroBatch(
+  config: Batched,
+  model: Model,
+  device: Device,
+): { config: Batched; notices: string[] } {
   const { batch, deterministic } = config
   if (config.microBatch !== 'auto' || !(model.batchNorm || deterministic)) return { config, notices: [] }
   const most = imagesTogether[device.kind === 'cpu' ? 'cpu' : 'cuda'][model.batchNorm ? 'batchNorm' : 'other']
@@ -86,7 +104,7 @@ export function settleMicroBatch(config: Config, model: Model, device: Device): 
 }
 
 /** The recipe with nothing left to a clock where it is to be deterministic: a search compares multiply-adds, not times. */
-export function settleTimes(config: Config): Config {
+export function settleTimes(config: Batched): Batched {
   return config.deterministic ? { ...config, search: { ...config.search, time: 'flops' } } : config
 }
 

@@ -17,7 +17,7 @@ import type { Subnetwork } from '../growth/space.js'
 import type { Model } from '../models/model.js'
 import { createModel } from '../models/registry.js'
 import type { Device } from '../native.js'
-import type { Config } from '../recipe/config.js'
+import type { Batched, Config } from '../recipe/config.js'
 import { configToYaml } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
 import { readSummary, writeAtomically } from '../report/run-folder.js'
@@ -26,7 +26,7 @@ import { allLayers, createSession } from '../session/session.js'
 import { clearLeftovers, loadCheckpoint } from './checkpoint.js'
 import type { MicroBatchTuner } from './micro-batch.js'
 import { createTuner } from './micro-batch.js'
-import { augmentationOf, settle, settleMicroBatch, settleTimes, workersOf } from './preparation.js'
+import { augmentationOf, enlargementOf, settle, settleMicroBatch, settleTimes, workersOf } from './preparation.js'
 import { checkSameData, withAbsolutePaths } from './run-data.js'
 import type { Stage, Stages } from './stages.js'
 import { planRun } from './stages.js'
@@ -53,7 +53,7 @@ export interface TrainOptions {
 }
 
 export interface Run {
-  readonly config: Config
+  readonly config: Batched
   readonly options: TrainOptions
   readonly dataset: Dataset
   readonly identity: DataIdentity
@@ -106,7 +106,7 @@ export async function openRun(
     const model = createModel(chosen.config.model, { classes: dataset.classes.length, channels: dataset.channels })
     const { config, notices: settled } = settleMicroBatch(settleTimes(chosen.config), model, device)
     labelMaps = await labelMapsOf(config, dataset)
-    const notices = [...chosen.notices, ...settled, ...(labelMaps?.notices ?? [])]
+    const notices = [...chosen.notices, ...enlargementOf(dataset, model), ...settled, ...(labelMaps?.notices ?? [])]
     return await beginRun({ config, options, dataset, device, model, labelMaps, notices, checkFolder })
   } catch (error) {
     await labelMaps?.close()

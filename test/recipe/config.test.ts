@@ -11,6 +11,7 @@ import {
   stageCount,
   withScheme,
 } from '../../lib/recipe/config.js'
+import { checkError } from '../error.js'
 import { test } from '../serial.js'
 
 const minimal = { data: 'fashion-mnist', model: 'vit_fashion' }
@@ -256,8 +257,41 @@ test('what is missing or no mapping at all is named', (t) => {
   )
 })
 
+test('a warm-up that nobody gave is short where epochs are few', (t) => {
+  const warmupOf = (epochs: number) =>
+    resolveConfig({ data: 'mnist', model: 'vit_micro', epochs }).learningRate.warmupEpochs
+  t.deepEqual([1, 4, 16, 20, 300].map(warmupOf), [0.25, 1, 4, 5, 5])
+})
+
+test('a model that cannot be made is a mistake of the recipe, with its line', (t) => {
+  const path = file('unmade.yaml', 'data: x\nmodel: resnet19\n')
+  checkError(
+    t,
+    failure(t, () => loadConfig({ file: path })),
+    {
+      code: 'CONFIG',
+      message: /unmade\.yaml, line 2: There is no model "resnet19"/,
+      hint: /resnet18/,
+    },
+  )
+  const model = { kind: 'vit', imageSize: 32, patchSize: 7, embedDim: 32, depth: 2, heads: 2 }
+  t.regex(failure(t, () => resolveConfig({ data: 'x', model })).message, /imageSize|patchSize|32/)
+})
+
+test('a batch of auto needs no rate yet, and a micro-batch is only even', (t) => {
+  const given = { data: 'x', model: 'vit_micro', batch: 'auto' }
+  const optimizer = { learningRate: 1e-6, referenceBatch: 64 }
+  t.is(resolveConfig({ ...given, optimizer, microBatch: 6 }).batch, 'auto')
+  t.regex(failure(t, () => resolveConfig({ ...given, microBatch: 3 })).message, /even integer for microBatch/)
+  t.regex(failure(t, () => resolveConfig({ ...given, batch: 3 })).message, /auto or an even integer of at least 2/)
+})
+
 const contradicting: [name: string, input: object, message: RegExp][] = [
-  ['a warm-up beyond the run', { epochs: 4 }, /at most the epochs, 4, for learningRate\.warmupEpochs but received 5/],
+  [
+    'a warm-up beyond the run',
+    { epochs: 4, learningRate: { warmupEpochs: 5 } },
+    /at most the epochs, 4, for learningRate\.warmupEpochs but received 5/,
+  ],
   ['one length too few', { schedule: { lengths: [1, 1, 1] } }, /one length a stage, 4, .* but received 3/],
   ['lengths of a scheme with one stage', { schedule: { kind: 'original', lengths: [1, 1] } }, /one length a stage, 1/],
   [
@@ -345,7 +379,7 @@ test('a file gives line numbers, an override none', (t) => {
 })
 
 test('overrides reach into mappings and lists, later ones win', (t) => {
-  const path = file('overrides.yaml', 'data: x\nmodel: y\nschedule: { lengths: [1, 2, 3, 4] }\n')
+  const path = file('overrides.yaml', 'data: x\nmodel: vit_micro\nschedule: { lengths: [1, 2, 3, 4] }\n')
   const overrides = [
     { path: 'schedule.lengths.0', value: 7 },
     { path: 'schedule.ratio', value: 0.4 },

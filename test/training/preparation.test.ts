@@ -2,7 +2,7 @@ import type { Dataset, Split } from '../../lib/data/source/dataset.js'
 import { createModel } from '../../lib/models/registry.js'
 import type { Device } from '../../lib/native.js'
 import { resolveConfig } from '../../lib/recipe/config.js'
-import { augmentationOf, bottleneck, evaluationOf, settle } from '../../lib/training/preparation.js'
+import { augmentationOf, bottleneck, enlargementOf, evaluationOf, settle } from '../../lib/training/preparation.js'
 import { test } from '../serial.js'
 
 const config = (given: object = {}) => resolveConfig({ data: 'x', model: 'deit_tiny_patch16_224', ...given })
@@ -23,6 +23,12 @@ test('photos are cut and small squares shifted, unless the recipe says otherwise
   t.is(evaluationOf(config(), photos).fraction, 0.875)
   t.is(evaluationOf(config(), split({ width: 28, height: 28 })).fraction, 1)
   t.is(evaluationOf(config({ evaluation: { crop: 0.96 } }), photos).fraction, 0.96)
+})
+
+test('small images that a network enlarges much are told, with the price', (t) => {
+  const of = (side: number) => enlargementOf({ train: split({ width: side, height: side }) }, createModel('resnet18'))
+  t.regex(of(32)[0]!, /^images of 32 x 32 are enlarged to the 224 px of resnet18, 49 times as many pixels/)
+  t.deepEqual([of(96), enlargementOf({ train: photos }, createModel('resnet18'))], [[], []])
 })
 
 test('what moves out of an image leaves the mean of the data', (t) => {
@@ -52,7 +58,7 @@ test('a model is chosen by the images and the device, and a batch that few image
     }
   }
   const on = (kind: 'cpu' | 'cuda') => ({ kind }) as Device
-  const auto = config({ model: 'auto', batch: 64 })
+  const auto = config({ model: 'auto', batch: 'auto' })
   t.deepEqual(settle(config(), dataset(undefined, 128), on('cpu')), { config: config(), notices: [] })
   t.deepEqual(settle(config(), dataset(undefined, 127), on('cpu')), {
     config: config({ batch: 14 }),
@@ -66,6 +72,14 @@ test('a model is chosen by the images and the device, and a batch that few image
     'chose a vision transformer of 8 layers, 96 px for photos on a processor, and a batch of 12 for 100 images',
   ])
   t.is(photosOnCpu.config.batch, 12)
+  t.deepEqual(settle(config({ batch: 'auto' }), dataset(undefined, 100), on('cpu')), {
+    config: config({ batch: 12 }),
+    notices: ['chose a batch of 12 for 100 images'],
+  })
+  t.is(settle(config({ model: 'auto', batch: 64 }), dataset(undefined, 100), on('cpu')).config.batch, 64)
+  t.throws(() => settle(config({ batch: 'auto', microBatch: 10 }), dataset(undefined, 100), on('cpu')), {
+    message: /even divisor of the batch, 12/,
+  })
   t.is(settle(auto, dataset(undefined, 1e6), on('cuda')).config.model, 'deit_small_patch16_224')
   for (const side of [4, 12, 20, 28, 32, 48, 64]) {
     const { model } = settle(auto, dataset({ width: side, height: side }, 100), on('cpu')).config

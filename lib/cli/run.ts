@@ -1,10 +1,11 @@
 /** One training run as the command line makes it: shown as it goes, stopped by a signal. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { AutoprogError, nearest } from '../errors.js'
+import { AutoprogError, nearest, someOf } from '../errors.js'
 import type { Config } from '../recipe/config.js'
 import type { Summary } from '../report/events.js'
 import { createProgress, type RunsAround } from '../report/progress.js'
+import { printLine } from '../report/terminal.js'
 import { createCounter } from './counter.js'
 import type { Interrupt } from './interrupt.js'
 
@@ -20,10 +21,10 @@ export interface RunRequest {
 
 /** Trains to the end and returns the summary, or undefined where a signal stopped the run before. */
 export async function runTraining(request: RunRequest): Promise<Summary | undefined> {
-  const { config, out, resume, baseline, stream, interrupt } = request
+  const { config, out, resume, baseline, stream, interrupt, around } = request
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { train } = await import('../training/trainer.js')
-  const progress = createProgress({ stream, around: request.around })
+  const progress = createProgress({ stream, around })
   const listing = createCounter(stream, 'listing', 'file')
   const reading = createCounter(stream, 'reading', 'image')
   const evaluating = createCounter(stream, 'evaluating', 'image')
@@ -42,6 +43,7 @@ export async function runTraining(request: RunRequest): Promise<Summary | undefi
     }
     for await (const event of train(config, options)) {
       for (const counter of [listing, reading, evaluating, comparing]) counter.clear()
+      if (event.type === 'start' && around === undefined) printLine(stream, `run folder: ${out}`)
       progress.show(event)
       if (event.type === 'end') summary = event.summary
     }
@@ -101,12 +103,11 @@ export function checkRun(run: string): void {
     runs.map((each) => basename(each)),
   )
   const guess = runs.find((each) => basename(each) === near)
-  const listed = `${runs.slice(0, 6).join(', ')}${runs.length > 6 ? ', …' : ''}`
   const hint =
     guess !== undefined
       ? `did you mean ${guess}?`
       : runs.length > 0
-        ? `runs that there are: ${listed}`
+        ? `runs that there are: ${someOf(runs)}`
         : 'no runs are in runs/'
   throw new AutoprogError('CHECKPOINT', `There is no run ${run}`, { hint })
 }

@@ -3,10 +3,10 @@ import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
-import { configToYaml, scheduleKinds } from '../recipe/config.js'
+import { type Config, configToYaml, scheduleKinds } from '../recipe/config.js'
 import { hasCheckpoint, hasSummary, lastCheckpoint, readSummary } from '../report/run-folder.js'
 import { lookOf, printLine } from '../report/terminal.js'
-import { summaryText, valueColumn } from '../report/text.js'
+import { eventText, summaryText, valueColumn } from '../report/text.js'
 import {
   type CommonOptions,
   createCommand,
@@ -54,16 +54,13 @@ export function trainCommand(): Command {
     .option('--resume', 'continue the run in the folder, or the last one in runs/, from its last checkpoint')
     .option('--baseline <run>', 'folder of a finished run of the original scheme, for the practical speed-up')
     .option('--retrain <run>', 'train the schedule that a finished run found, by its recipe unless one is given')
-    .option('--dry-run', 'print the whole recipe as YAML and stop')
+    .option('--dry-run', 'look at data and device, print the whole recipe as YAML, and stop before the first step')
     .action(train)
 }
 
 async function train(recipe: string | undefined, options: TrainOptions): Promise<void> {
   const { config, out, notices } = plan(recipe, options)
-  if (options.dryRun) {
-    printNotices(process.stderr, notices)
-    return printResult(options, config, configToYaml(config).trimEnd())
-  }
+  if (options.dryRun) return dryRun(config, notices, options)
   const stream = statusStream(options)
   if (options.resume && hasSummary(out)) {
     const summary = readSummary(out)
@@ -76,7 +73,6 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
   const baseline = options.baseline
   if (baseline !== undefined) checkBaseline(baseline)
   const interrupt = listenForInterrupt((message) => printLine(process.stderr, message))
-  printLine(stream, `run folder: ${out}`)
   printNotices(stream, notices)
   const resume = options.resume === true
   const request = { config, out, resume, stream, interrupt, ...(baseline === undefined ? {} : { baseline }) }
@@ -87,8 +83,29 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
     return options.json ? printResult(options, { run: out, summary }, '') : undefined
   }
   process.exitCode = interrupt.status() ?? 1
-  printLine(process.stderr, `stopped; to continue: npx autoprog train --resume --out ${shellWord(out)}`)
+  printLine(
+    process.stderr,
+    hasCheckpoint(out)
+      ? `stopped; to continue: npx autoprog train --resume --out ${shellWord(out)}`
+      : 'stopped before the first checkpoint: the same command begins anew',
+  )
   if (options.json) printResult(options, { run: out, summary: null }, '')
+}
+
+/** The recipe with all that it leaves open, settled as training would; as it is where training would not begin. */
+async function dryRun(config: Config, notices: readonly string[], options: TrainOptions): Promise<void> {
+  printNotices(process.stderr, notices)
+  // Loaded late, so that help and a mistake on the command line need no addon.
+  const { preview } = await import('../training/trainer.js')
+  try {
+    const begins = await preview(config, options.baseline === undefined ? {} : { baseline: options.baseline })
+    printNotices(process.stderr, begins.notices)
+    printLine(process.stderr, eventText(begins.start, lookOf(process.stderr))!)
+    printResult(options, begins.config, configToYaml(begins.config).trimEnd())
+  } catch (error) {
+    if (!options.json) printResult(options, config, configToYaml(config).trimEnd())
+    throw error
+  }
 }
 
 interface Plan extends Omit<LoadedRecipe, 'name'> {

@@ -9,10 +9,11 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { AutoprogError } from '../errors.js'
+import { AutoprogError, someOf } from '../errors.js'
 import { makeFolder } from '../folder.js'
 import type { Summary, TrainingEvent } from './events.js'
 
@@ -69,6 +70,21 @@ export function lastCheckpoint(folder: string): string | undefined {
   const steps = files.filter((file) => checkpointStep(file) !== undefined)
   const last = steps.sort((a, b) => checkpointStep(a)! - checkpointStep(b)!).at(-1)
   return last && join(checkpoints, last)
+}
+
+/** What a run writes into its folder, its comparison beside it, and what a killed one leaves. */
+const ownName =
+  /^(\..*|lost\+found|checkpoints|(config\.yaml|asked\.yaml|data\.json|events\.jsonl|summary\.json|run\.lock)(\..*)?)$/
+
+/** Throws CHECKPOINT where a new run would lie among the files of something else, or where a file is in its place. */
+export function checkPlace(folder: string): void {
+  if (!existsSync(folder)) return
+  const hint = 'choose a folder that is new or empty'
+  if (!statSync(folder).isDirectory())
+    throw new AutoprogError('CHECKPOINT', `${folder} is a file, and no folder for a run`, { hint })
+  const others = readdirSync(folder).filter((name) => !ownName.test(name))
+  if (others.length === 0) return
+  throw new AutoprogError('CHECKPOINT', `${folder} holds other files than those of a run: ${someOf(others)}`, { hint })
 }
 
 /** The step of a checkpoint by its file's name; undefined for any other file. */

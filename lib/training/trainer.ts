@@ -2,12 +2,13 @@ import { availableParallelism } from 'node:os'
 import { AutoprogError, checkOptions } from '../errors.js'
 import { averagedLayers } from '../growth/operators.js'
 import { layersOf } from '../growth/schedules.js'
+import type { Device } from '../native.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
 import { resolveConfig } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
-import type { EpochEvent, StepEvent, TrainingEvent } from '../report/events.js'
-import { hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
+import type { EpochEvent, StartEvent, StepEvent, TrainingEvent } from '../report/events.js'
+import { checkPlace, hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
 import { lockRun } from '../report/run-lock.js'
 import { saveCheckpoint } from './checkpoint.js'
 import { bottleneck, workersOf } from './preparation.js'
@@ -36,6 +37,7 @@ export async function* train(config: Config, options: TrainOptions = {}): AsyncG
 }
 
 async function* recordedEvents(config: Config, options: TrainOptions, out: string): AsyncGenerator<TrainingEvent> {
+  if (!options.resume) checkPlace(out)
   const lock = lockRun(out)
   try {
     if (!options.resume && (hasCheckpoint(out) || hasSummary(out)))
@@ -66,10 +68,35 @@ async function* trainingEvents(
     checkFolder()
     yield { type: 'end', summary: summaryOf(run, tested) }
   } finally {
-    await run?.session.close()
-    await run?.labelMaps?.close()
-    await run?.dataset.close()
-    await device.close()
+    await close(run, device)
+  }
+}
+
+async function close(run: Run | undefined, device: Device): Promise<void> {
+  await run?.session.close()
+  await run?.labelMaps?.close()
+  await run?.dataset.close()
+  await device.close()
+}
+
+/** What `train` would begin with. */
+export interface Preview {
+  /** The recipe, with what it leaves open settled for its data and device. */
+  readonly config: Config
+  readonly start: StartEvent
+  readonly notices: readonly string[]
+}
+
+/** Does all that `train` does before its first step, and stops: nothing is written. Throws what `train` throws. */
+export async function preview(config: Config, options: Omit<TrainOptions, 'out' | 'resume'> = {}): Promise<Preview> {
+  const recipe = resolveConfig(config)
+  const device = await openDevice(recipe.device, recipe)
+  let run: Run | undefined
+  try {
+    run = await openRun(recipe, options, device, () => {})
+    return { config: run.config, start: startEvent(run), notices: [...run.dataset.notices, ...run.notices] }
+  } finally {
+    await close(run, device)
   }
 }
 
@@ -220,6 +247,7 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
     stage: stage.index + 1,
     depth: state.subnetwork.depth,
     resolution: resolutionOf(run),
+    ...(figures && { evaluatedOn: dataset.validation ? ('validation' as const) : ('test' as const) }),
     ...closeEpoch(state.tally),
     top1: figures?.top1 ?? null,
     top5: figures?.top5 ?? null,

@@ -39,7 +39,7 @@ test('output that a full disk refuses is an error', (t) => {
   for (const flags of ['flops vit_micro --json', 'list', 'train --dry-run']) {
     const { status, stderr } = shell(`$autoprog ${flags} > /dev/full`)
     t.is(status, 1, flags)
-    t.regex(stderr, /^error: Cannot write the output: ENOSPC/)
+    t.regex(stderr, /^error: Cannot write the output: ENOSPC/m)
   }
 })
 
@@ -96,16 +96,18 @@ test('a mistyped run is answered with those that there are', (t) => {
   t.regex(shell('$autoprog train --retrain y').stderr, /There is no run y\nhint: runs that there are: /)
 })
 
-test('a dry run prints the recipe, with what flags say, and creates nothing', (t) => {
+test('a dry run prints the recipe, with what flags and data say, and creates nothing', (t) => {
   writeFileSync(
     join(folder, 'small.yaml'),
-    'data: images\nmodel: { kind: vit, imageSize: 32, patchSize: 8, embedDim: 32, depth: 2, heads: 2 }\n',
+    'data: images\nbatch: auto\nmodel: { kind: vit, imageSize: 32, patchSize: 8, embedDim: 32, depth: 2, heads: 2 }\n',
   )
   const flags = 'small.yaml --lr 5e-4 --workers 2 --resolution 64 --out dry'
   const { stdout, status, stderr } = shell(`$autoprog train ${flags} --dry-run`)
   t.is(status, 0, stderr)
   t.regex(stdout, /^ {2}learningRate: 0\.0005$/m)
   t.regex(stdout, /^workers: 2$/m)
+  t.regex(stdout, /^batch: \d+$/m)
+  t.regex(stderr, /training images, .* held out, 2 classes$/m)
   t.regex(stdout, /^ {2}imageSize: 64$/m)
   t.false(existsSync(join(folder, 'dry')))
   writeFileSync(join(folder, 'again.yaml'), stdout)
@@ -113,6 +115,19 @@ test('a dry run prints the recipe, with what flags say, and creates nothing', (t
     loadConfig({ file: join(folder, 'again.yaml') }),
     JSON.parse(shell(`$autoprog train ${flags} --dry-run --json`).stdout),
   )
+})
+
+test('a dry run with data that are not there prints the recipe as it is, and fails', (t) => {
+  const { stdout, status, stderr } = shell('$autoprog train small.yaml --data nowhere --dry-run')
+  t.is(status, 1)
+  t.regex(stdout, /^batch: auto$/m)
+  t.regex(stderr, /^error DATA: There is no dataset and no file named .*nowhere/m)
+  t.is(
+    shell('$autoprog train small.yaml --data nowhere --out late').stdout,
+    '',
+    'no folder is told of a run that there is not',
+  )
+  t.false(existsSync(join(folder, 'late')))
 })
 
 test('the list says what can be named', (t) => {

@@ -3,7 +3,15 @@ import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TrainingEvent } from '../../lib/report/events.js'
-import { hasSummary, readEvents, readSummary, recordEvents, writeAtomically } from '../../lib/report/run-folder.js'
+import {
+  checkPlace,
+  hasSummary,
+  readEvents,
+  readSummary,
+  recordEvents,
+  writeAtomically,
+} from '../../lib/report/run-folder.js'
+import { checkError } from '../error.js'
 import { test } from '../serial.js'
 import { unless } from '../unless.js'
 import { epoch, start, step, stream, summary } from './fixtures.js'
@@ -31,6 +39,30 @@ test('events pass through and are written line by line, the summary at the end',
   t.deepEqual(readEvents(folder), events)
   t.deepEqual(readSummary(folder), summary())
   t.deepEqual(readdirSync(folder).sort(), ['events.jsonl', 'summary.json'])
+})
+
+test('a run does not mix with other files, and what a killed one leaves is none of them', (t) => {
+  const folder = join(root, 'place')
+  checkPlace(folder)
+  mkdirSync(join(folder, 'checkpoints'), { recursive: true })
+  for (const name of ['.keep', 'config.yaml', 'config.yaml.tmp', 'run.lock.77.tmp', 'asked.yaml'])
+    writeFileSync(join(folder, name), '')
+  t.notThrows(() => checkPlace(folder))
+  writeFileSync(join(folder, 'thesis.tex'), '')
+  checkError(
+    t,
+    t.throws(() => checkPlace(folder)),
+    {
+      code: 'CHECKPOINT',
+      message: /place holds other files than those of a run: thesis\.tex$/,
+      hint: /new or empty/,
+    },
+  )
+  checkError(
+    t,
+    t.throws(() => checkPlace(join(folder, 'thesis.tex'))),
+    { code: 'CHECKPOINT', message: /thesis\.tex is a file/ },
+  )
 })
 
 test('a resumed run takes back what was said after its checkpoint', async (t) => {

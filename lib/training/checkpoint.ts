@@ -11,7 +11,7 @@ import { checkpointStep } from '../report/run-folder.js'
 import type { SessionState } from '../session/grow.js'
 import { withAbsolutePaths } from './run-data.js'
 import type { TrainerState } from './trainer-state.js'
-import { isDataIdentity, isTrainerState } from './trainer-state.js'
+import { isDataIdentity, isTrainerState, withWork } from './trainer-state.js'
 
 /** One file per checkpoint, `checkpoints/step-00001234.safetensors`: all tensors, and the trainer's state as metadata. */
 export interface Checkpoint {
@@ -113,15 +113,15 @@ async function readCheckpoint(
     throw new AutoprogError('CHECKPOINT', `${path} is not a checkpoint of this version of autoprog`, {
       hint: 'It may hold weights alone: load those with session.load.',
     })
-  const said = <T>(key: string, is: (value: unknown) => value is T): T => {
-    const value = parsed(metadata[key]!)
+  const said = <T>(key: string, is: (value: unknown) => value is T, early = (value: unknown) => value): T => {
+    const value = early(parsed(metadata[key]!))
     if (is(value)) return value
     const hint = 'The file may be damaged or altered: copy it anew, or resume from an older one.'
     throw new AutoprogError('CHECKPOINT', `${path} says nothing sensible of its ${key}`, { hint })
   }
   return {
     tensors,
-    trainer: said('trainer', isTrainerState),
+    trainer: said('trainer', isTrainerState, withWork),
     recipe: metadata.recipe === undefined ? undefined : said('recipe', isMapping),
     data: metadata.data === undefined ? undefined : said('data', isDataIdentity),
   }

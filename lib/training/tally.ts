@@ -33,7 +33,7 @@ interface Work {
   transformSeconds: number
 }
 
-const noWork = (): Work => ({ seconds: 0, images: 0, waited: 0, decodeSeconds: 0, transformSeconds: 0 })
+export const noWork = (): Work => ({ seconds: 0, images: 0, waited: 0, decodeSeconds: 0, transformSeconds: 0 })
 
 export function createTally(): Tally {
   return {

@@ -6,7 +6,7 @@ import type { SearchState } from '../growth/search.js'
 import type { Subnetwork } from '../growth/space.js'
 import type { EpochEvent } from '../report/events.js'
 import type { TunerState } from './micro-batch.js'
-import type { Tally } from './tally.js'
+import { noWork, type Tally } from './tally.js'
 
 /** The trainer's part of a checkpoint. */
 export interface TrainerState {
@@ -64,5 +64,12 @@ const dataIdentity = z.object({
 })
 
 export const isTrainerState = (value: unknown): value is TrainerState => trainerState.safeParse(value).success
+
+/** A state as it would be had the work of the loader always been counted: early checkpoints are without. */
+export function withWork(state: unknown): unknown {
+  const { tally } = (state ?? {}) as { tally?: { work?: unknown; epoch?: object } }
+  if (tally?.work !== undefined || tally?.epoch === undefined) return state
+  return { ...(state as object), tally: { ...tally, work: noWork(), epoch: { ...noWork(), ...tally.epoch } } }
+}
 
 export const isDataIdentity = (value: unknown): value is DataIdentity => dataIdentity.safeParse(value).success

@@ -42,6 +42,18 @@ test('a checkpoint says again what it was told', async (t) => {
   await t.throwsAsync(loadCheckpoint(run, undefined, 'step-00000001.safetensors'), { code: 'CHECKPOINT' })
 })
 
+test('a checkpoint from before the work of the loader was counted is read, as if there had been none', async (t) => {
+  const run = await temporaryFolder()
+  const { tally, ...rest } = trainer(1)
+  const { work: _, epoch, ...sums } = tally
+  const early = { ...rest, tally: { ...sums, waited: 1, epoch: { loss: 3, steps: 2, seconds: 0.5, images: 16 } } }
+  await saveCheckpoint(run, 1, tensors, early as unknown as TrainerState, about)
+  const read = await loadCheckpoint(run, recipe)
+  const none = { seconds: 0, images: 0, waited: 0, decodeSeconds: 0, transformSeconds: 0 }
+  t.deepEqual(read.trainer.tally.work, none)
+  t.deepEqual(read.trainer.tally.epoch, { ...none, loss: 3, steps: 2, seconds: 0.5, images: 16 })
+})
+
 /** Every value that is junk in one place, named by it. */
 function* spoilt(value: unknown, path: string[] = []): Generator<[place: string, value: unknown]> {
   const place = path.join('.')

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
 import { duration, integer, scaled } from '../report/format.js'
-import { printLine } from '../report/terminal.js'
+import { lookOf, printLine } from '../report/terminal.js'
+import { noticeText } from '../report/text.js'
 import type { WeightsName } from '../session/batch.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
@@ -66,7 +67,7 @@ async function annotateImages(run: string, data: string, out: string, options: A
     printResult(
       options,
       { labels: out, run, data, ...result, seconds },
-      [...notices.map((notice) => `note: ${notice}`), text].join('\n'),
+      [...notices.map((notice) => noticeText(notice, lookOf(process.stdout))), text].join('\n'),
     )
   } catch (error) {
     progress.clear()

@@ -5,7 +5,7 @@ import { listDataset } from '../../datasets/index.js'
 import { imageFaults } from '../data/image/fault.js'
 import { type Check, type CheckedImage, checkDataset, type Sizes } from '../data/source/check.js'
 import type { Dataset } from '../data/source/dataset.js'
-import { AutoprogError, printable } from '../errors.js'
+import { AutoprogError, expected, printable } from '../errors.js'
 import { type Config, loadConfig } from '../recipe/config.js'
 import { wrap } from '../report/fit.js'
 import { integer } from '../report/format.js'
@@ -43,6 +43,7 @@ export function checkCommand(): Command {
 
 async function check(data: string | undefined, options: CheckOptions, command: Command): Promise<void> {
   if (data === undefined && options.recipe === undefined) command.error("error: missing required argument 'data'")
+  checkSheet(options.sheet)
   const config = configOf(data, options)
   const dataset = await listDataset(config.data, { seed: config.seed })
   try {
@@ -70,6 +71,12 @@ function configOf(data: string | undefined, { recipe, seed, set = [] }: CheckOpt
     value === undefined ? [] : [{ path, value }],
   )
   return loadConfig({ overrides: [...defaults, ...given, ...set] })
+}
+
+function checkSheet(file: string | undefined): void {
+  if (file === undefined || /\.png$/i.test(file)) return
+  const hint = 'the sheet is a PNG, such as check.png'
+  throw new AutoprogError('CONFIG', expected('a file that ends in .png', '--sheet', file), { hint })
 }
 
 async function writeSheet(file: string, dataset: Dataset, { uniform }: Check, config: Config, options: CheckOptions) {

@@ -1,4 +1,5 @@
 /** `autoprog compare`: recipes under several schemes and seeds, with runs that have ended, and the paper's table of them. */
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nearest } from '../errors.js'
@@ -52,7 +53,8 @@ export function compareCommand(): Command {
 }
 
 async function compare(files: string[], options: CompareOptions, command: Command): Promise<void> {
-  const { schemes, runs: folders = [] } = options
+  const { schemes } = options
+  const folders = (options.runs ?? []).flatMap(separate)
   const missing = schemes === undefined ? undefined : missingSchemes(schemes)
   if (missing !== undefined) command.error(missing)
   if (files.length + folders.length === 0) command.error('Give a recipe, or finished runs with --runs')
@@ -71,6 +73,10 @@ async function compare(files: string[], options: CompareOptions, command: Comman
   if (runs.length === planned.length) return finish(recipes, [...runs, ...joined], out, options)
   reportStop(interrupt, runs, planned.length, options)
 }
+
+/** Folders may be given with commas between them, as schemes and seeds are; a comma may belong to a name too. */
+const separate = (folders: string) =>
+  existsSync(folders) ? [folders] : folders.split(',').filter((each) => each !== '')
 
 interface Recipe {
   readonly label: string

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
 import { duration, integer, scaled } from '../report/format.js'
-import { printLine } from '../report/terminal.js'
+import { lookOf, printLine } from '../report/terminal.js'
+import { noticeText } from '../report/text.js'
 import { type CommonOptions, createCommand, parseNumber, printResult } from './command.js'
 import { createCounter } from './counter.js'
 import { listenForInterrupt } from './interrupt.js'
@@ -61,7 +62,11 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
     const counts = { trainImages: train.length, testImages: test.length }
     const document = { pack: out, data: dataset.name, classes, channels, ...counts, bytes, seconds, notices }
     const text = `${out}: ${integer(train.length)} training images, ${integer(test.length)} held out, ${classes.length} classes, ${scaled(bytes)}B, in ${duration(seconds)}`
-    printResult(options, document, [...notices.map((notice) => `note: ${notice}`), text].join('\n'))
+    printResult(
+      options,
+      document,
+      [...notices.map((notice) => noticeText(notice, lookOf(process.stdout))), text].join('\n'),
+    )
   } catch (error) {
     const status = interrupt.status()
     if (status === undefined) throw error

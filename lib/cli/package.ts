@@ -28,6 +28,9 @@ export function findRecipe(recipe: string): string {
       : `did you mean --data ${recipe}?`
     throw new AutoprogError('CONFIG', expected('a recipe file', 'the recipe', recipe), { hint })
   }
+  const other = recipe.replace(/\.ya?ml$/, (ending) => (ending === '.yml' ? '.yaml' : '.yml'))
+  if (other !== recipe && isFile(other))
+    throw new AutoprogError('CONFIG', `There is no recipe ${recipe}`, { hint: `did you mean ${other}?` })
   const names = recipeNames()
   const guess = nearest(basename(recipe, extname(recipe)), names)
   const hint = guess === undefined ? `recipes in the package: ${names.join(', ')}` : `did you mean ${guess}?`

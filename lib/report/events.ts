@@ -21,7 +21,7 @@ export interface StartEvent {
   parameters: number
   classes: number
   trainImages: number
-  /** That choose between the weights and their averages; absent where the test images do. */
+  /** That choose the best average of the weights; absent where the test images do. */
   validationImages?: number
   testImages: number
   epochs: number
@@ -108,6 +108,7 @@ export interface EpochEvent extends LoaderFigures {
   stage: number
   depth: number
   resolution: number // the resolution evaluated at
+  evaluatedOn?: 'validation' | 'test' // absent where this epoch was not evaluated, and in early runs
   trainLoss: number // mean over the epoch's steps
   top1: number | null // null where this epoch was not evaluated
   top5: number | null

@@ -114,6 +114,9 @@ export function summaryText(summary: Summary, look: Look = plain): string {
       look.width,
     ),
     stagesTable(summary.stages, look),
+    ...(summary.stages.some(({ searchSteps }) => searchSteps > 0)
+      ? [wrap('mean MACs count the search of a stage too, which tries other networks', look.width)]
+      : []),
     line('top-1', `weights ${percent(top1)}${average}`),
     line(
       'training time',
@@ -180,7 +183,9 @@ function epochText(event: EpochEvent): string {
     `epoch ${event.epoch}`,
     `${plural(event.depth, 'layer')}, ${event.resolution} px`,
     `train loss ${small(event.trainLoss)}`,
-    ...(event.testLoss === null ? [] : [`held-out loss ${small(event.testLoss)}`]),
+    ...(event.testLoss === null
+      ? []
+      : [`${event.evaluatedOn === 'validation' ? 'validation' : 'held-out'} loss ${small(event.testLoss)}`]),
     ...(event.top1 === null ? [] : [`top-1 ${percent(event.top1)}`]),
     ...(event.emas.length === 0 ? [] : [`best average ${percent(best.top1)} (${best.decay})`]),
     `lr ${small(event.learningRate)}`,

@@ -1,5 +1,5 @@
 /** The network of a run as its last checkpoint holds it, opened on a dataset. */
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { Dataset, LoadOptions } from '../data/source/dataset.js'
@@ -46,7 +46,12 @@ const ending = '.safetensors'
 export async function openTrained(path: string, { data, ...load }: TrainedOptions = {}): Promise<Trained> {
   // RUN/checkpoints/step-00001234.safetensors
   const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
-  const config = loadConfig({ file: join(run, 'config.yaml') })
+  const recipe = join(run, 'config.yaml')
+  if (!existsSync(recipe)) {
+    const hint = 'give the folder that training has written, with its config.yaml and checkpoints'
+    throw new AutoprogError('CHECKPOINT', `There is no run in ${run}`, { hint })
+  }
+  const config = loadConfig({ file: recipe })
   const { tensors, trainer, ...saved } = await loadCheckpoint(run, undefined, file)
   const bias = tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias')
   if (bias === undefined)

@@ -177,7 +177,7 @@ test('what cannot be done is said, and nothing is left behind', async (t) => {
   )
   t.regex(
     await autoprog(t, 1, 'annotate', 'nowhere', 'images', 'x.safetensors'),
-    /error CONFIG: Cannot read the recipe/,
+    /error CHECKPOINT: There is no run in nowhere/,
   )
   t.regex(await annotate(t, 1, join('nowhere', 'x.safetensors')), /error DATA: Cannot write/)
   t.deepEqual((await readdir(folder)).sort(), before)

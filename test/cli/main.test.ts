@@ -88,7 +88,7 @@ for (const [flags, message] of mistakes) {
 const failures: [flags: string[], message: RegExp][] = [
   [['train', 'fashon-mnist'], /error CONFIG: There is no recipe fashon-mnist\nhint: did you mean fashion-mnist\?/],
   [['train', '--epochs', '-1'], /error CONFIG: Expected a positive integer for epochs but received -1/],
-  [['train', '--batch', '3'], /error CONFIG: Expected an even integer of at least 2 for batch/],
+  [['train', '--batch', '3'], /error CONFIG: Expected auto or an even integer of at least 2 for batch/],
   [['train', '--stages', '2.5'], /for schedule\.stages but received 2\.5/],
   [['train', '--precision', 'int8'], /error CONFIG: Expected one of fp32, bf16, fp16 for precision/],
   [['train', '--set', 'serch.batches=3'], /error CONFIG: Unknown key serch\nhint: did you mean search\?/],
@@ -116,6 +116,10 @@ const failures: [flags: string[], message: RegExp][] = [
   [['train', '--baseline', 'empty'], /error CHECKPOINT: Cannot read empty\/summary\.json/],
   [['train', '--baseline', 'autoprog'], /error CONFIG: Expected a run of the original scheme for --baseline/],
   [['compare', 'mnist', '--schemes', 'original', '--batch', '0'], /for batch but received 0/],
+  [['compare', '--runs', 'autoprog,empty'], /error CHECKPOINT: There is no finished run in empty\nhint: /],
+  [['check', 'mnist', '--sheet', 'x.gif'], /error CONFIG: Expected a file that ends in \.png for --sheet/],
+  [['train', '--model', 'resnet19'], /error CONFIG: There is no model "resnet19" \(string\)\nhint: .*resnet18/],
+  [['train', '--out', 'autoprog/summary.json/run'], /error CHECKPOINT: /],
   [['compare', '--runs', 'empty'], /error CHECKPOINT: There is no finished run in empty\nhint: /],
 ]
 mkdirSync(join(folder, 'empty'))

@@ -35,6 +35,11 @@ stage 1: score = loss x time^0.200, lowest wins`,
   )
 })
 
+test('an epoch names the images that it was evaluated on', (t) => {
+  t.regex(eventText({ ...epoch, evaluatedOn: 'validation' })!, / · validation loss 0\.500 · top-1 81\.23 % · /)
+  t.regex(eventText({ ...epoch, evaluatedOn: 'test' })!, / · held-out loss 0\.500 · /)
+})
+
 test('an epoch is one line; without an evaluation it claims none', (t) => {
   t.is(
     eventText(epoch),
@@ -63,6 +68,7 @@ autoprog · vit_fashion · fashion-mnist · seed 0 · 20 epochs
 │     1 │      4 │     32 │ 0.500, 0.571 │ 2,340 │          187 │      4.1M │ 1 min 01 s │       9.5 s │
 │     2 │      8 │     56 │ 1.000, 1.000 │ 7,020 │            0 │     22.4M │ 6 min 59 s │       0.0 s │
 └───────┴────────┴────────┴──────────────┴───────┴──────────────┴───────────┴────────────┴─────────────┘
+mean MACs count the search of a stage too, which tries other networks
 top-1                weights 89.12 %, best average 89.34 % (decay 0.998, chosen by the held-out images)
 training time        8 min 00 s (9 min 01 s with evaluation and checkpoints; waited for data 0.12 %)
 average cost         11.2M multiply-adds an image and step, forward

@@ -52,6 +52,7 @@ test('with a validation part the epochs are evaluated on it, and the test images
   const whole = (share: number, of: number) => Math.abs(share * of - Math.round(share * of)) < 1e-9
   const epochs = of<EpochEvent>('epoch')
   t.is(epochs.length, 4)
+  t.true(epochs.every(({ evaluatedOn }) => evaluatedOn === 'validation'))
   for (const { top1, emas } of epochs)
     for (const share of [top1!, ...emas.map((each) => each.top1)]) t.true(whole(share, dataset.validation!.length))
   const last = epochs.at(-1)!

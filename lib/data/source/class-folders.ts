@@ -71,10 +71,7 @@ export function arrangeClassFolders(
   notices.push(`the test images are those in ${root}${testName}/`, ...matched.notices)
   if (validationName === undefined) return { classes, train, test: matched, notices, faults }
   const validation = matchClasses(labelClasses(images, insideOf(validationName)), classes)
-  notices.push(
-    `those in ${root}${validationName}/ choose between the weights and their averages`,
-    ...validation.notices,
-  )
+  notices.push(`those in ${root}${validationName}/ choose the best average of the weights`, ...validation.notices)
   return { classes, train, validation, test: matched, notices, faults }
 }
 

@@ -41,7 +41,7 @@ export interface Dataset {
   readonly classes: readonly string[]
   readonly channels: 1 | 3
   readonly train: Split
-  /** Images that neither train nor test: they choose between the weights and their averages. Undefined unless asked for. */
+  /** Images that neither train nor test: they choose the best average of the weights. Undefined unless asked for. */
   readonly validation?: Split | undefined
   readonly test: Split
   /** Things to tell the user once: records dropped, a split that was made. */

@@ -165,7 +165,7 @@ export function holdOutOf(
     const hint = 'give every class at least two images, or a test half of its own'
     throw new AutoprogError('DATA', `${tree.source} holds too few images to keep some for testing`, { hint })
   }
-  const notice = `no test half was found: ${count} of ${paths.length} images are held out for testing (about ${Number((share * 100).toFixed(2))}% of each class, by their names and seed ${seed})`
+  const notice = `no test half was found: ${count} of ${paths.length} images are held out for testing (about ${Number((share * 100).toFixed(2))}% of each class, at least one, by their names and seed ${seed})`
   return { ...halves, notice }
 }
 

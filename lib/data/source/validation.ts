@@ -30,7 +30,7 @@ export function keepForValidation(
     const notice = 'there are too few images to keep some for choosing: the test images choose between the averages'
     return { ...dataset, notices: [...notices, notice] }
   }
-  const notice = `${chosen.length} of ${train.length} training images are kept for choosing between the weights and their averages: they neither train nor test`
+  const notice = `${chosen.length} of ${train.length} training images are kept for choosing the best average of the weights: they neither train nor test${chosen.length > train.length / 2 ? '. So few are left to train on: is that meant (validation)?' : ''}`
   return {
     ...dataset,
     train: partOf(train, pick(0)),

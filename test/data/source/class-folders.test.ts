@@ -48,7 +48,7 @@ test('where a validation part is asked for, val is it and test is held out; one 
   t.deepEqual(pairs(three.test!), ['test/a/1.png 0', 'test/b/1.png 1'])
   t.deepEqual(three.notices, [
     'the test images are those in test/',
-    'those in Valid/ choose between the weights and their averages',
+    'those in Valid/ choose the best average of the weights',
   ])
   for (const half of ['val', 'test']) {
     const two = arrangeClassFolders(listing(files('train', half)), { validation: 0.1 })

@@ -41,6 +41,7 @@ interface Addon {
   freeMemory(device: DeviceHandle): number | undefined
   /** Bytes of the host's memory that the process could still have, where they are known. */
   availableMemory(): number | undefined
+  hostArray(owner: DeviceHandle | SessionHandle, type: string, count: number): TypedArray
   createSession(device: DeviceHandle, arenaBytes: readonly number[]): SessionHandle
   closeSession(session: SessionHandle): void
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
@@ -158,6 +159,52 @@ export async function native<T>(call: () => Promise<T> | T): Promise<T> {
     throw converted
   }
 }
+
+const arrayTypes = { f32: Float32Array, i32: Int32Array, u8: Uint8Array } as const
+type ArrayType = keyof typeof arrayTypes
+
+/** From so many bytes on an array is worth a block of its own. */
+const smallestBlock = 2 ** 16
+const hostBuffers = new WeakSet<ArrayBufferLike>()
+
+/**
+ * An array of undefined contents in host memory that a device is sent from as it lies there, where it is large enough to matter:
+ * page-locked for a GPU, and used again once the array is garbage. Whoever gives it to a call changes it no more: it is read
+ * while JavaScript goes on. For batches of our own making, which no caller ever sees. Throws MEMORY where there is none.
+ */
+export function hostArray<T extends ArrayType>(
+  owner: DeviceHandle | SessionHandle,
+  type: T,
+  length: number,
+): InstanceType<(typeof arrayTypes)[T]> {
+  const make = arrayTypes[type]
+  try {
+    if (length * make.BYTES_PER_ELEMENT < smallestBlock) return new make(length) as InstanceType<(typeof arrayTypes)[T]>
+    const array = addon().hostArray(owner, type, length)
+    hostBuffers.add(array.buffer)
+    return array as InstanceType<(typeof arrayTypes)[T]>
+  } catch (error) {
+    throw fromNative(error)
+  }
+}
+
+/**
+ * A copy of a caller's array, for a device. A host array is its own, since nobody changes it; and what no call accepts, for its
+ * type or as memory that is shared or lost, stays what it is.
+ */
+export function hostCopy<T extends ArrayBufferView>(owner: DeviceHandle | SessionHandle, array: T): T {
+  const type = (Object.keys(arrayTypes) as ArrayType[]).find((name) => array instanceof arrayTypes[name])
+  const { buffer, byteLength } = array
+  if (type === undefined || byteLength === 0 || buffer instanceof SharedArrayBuffer || hostBuffers.has(buffer))
+    return array
+  const given = array as ArrayBufferView as TypedArray
+  const copy: TypedArray = hostArray(owner, type, given.length)
+  copy.set(given)
+  return copy as ArrayBufferView as T
+}
+
+/** Memory for a loader's batches, from which a device is sent as it lies there. */
+export const hostBytes = (device: Device) => (bytes: number) => hostArray(device.handle, 'u8', bytes)
 
 /** A device that computes, by one compute thread of its own; on the processor more share its loops. */
 export interface Device {

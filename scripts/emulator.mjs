@@ -26,7 +26,9 @@ const deviceTests = [
   'test/session/device-memory.test.ts',
   'test/session/profile.test.ts',
   'test/session/lifetime.test.ts',
+  'test/session/queue.test.ts',
   'test/native/failure.test.ts',
+  'test/native/host-arrays.test.ts',
 ].filter((path) => path.endsWith('.test.ts'))
 if (given.includes('--list')) {
   console.log(deviceTests.join('\n'))

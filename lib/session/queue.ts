@@ -29,13 +29,12 @@ export function createQueue(): Queue {
   }
 }
 
-/** The same options with arrays of their own, which the caller cannot change any more. */
-export function copyOf<T>(options: T, depth = deepest): T {
-  if (ArrayBuffer.isView(options) && !(options instanceof DataView))
-    return options.byteLength === 0 ? options : (options as unknown as { slice(): T }).slice() // what is lost has no copy
+/** The same options with other arrays, as `copy` makes them of theirs. */
+export function copyOf<T>(options: T, copy: <A extends ArrayBufferView>(array: A) => A, depth = deepest): T {
+  if (ArrayBuffer.isView(options)) return copy(options)
   if (typeof options !== 'object' || options === null || depth === 0) return options
-  if (Array.isArray(options)) return options.map((value) => copyOf(value, depth - 1)) as T
-  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, copyOf(value, depth - 1)])) as T
+  if (Array.isArray(options)) return options.map((value) => copyOf(value, copy, depth - 1)) as T
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, copyOf(value, copy, depth - 1)])) as T
 }
 
 /** Objects within objects that options have; what lies deeper is none of theirs, and may lead back. */

@@ -4,7 +4,7 @@ import { initialValues, layoutOf } from '../models/parameters.js'
 import { readTensors, writeTensors } from '../models/tensor-file.js'
 import { matchWeights } from '../models/weights.js'
 import type { Device, ProgramHandle, TypedArray, Values } from '../native.js'
-import { addon, fromNative, native } from '../native.js'
+import { addon, fromNative, hostCopy, native } from '../native.js'
 import type { BatchOptions, ForwardOptions, GradientOptions, StepOptions, WeightsName } from './batch.js'
 import { checkBatch, checkWeights, prepare } from './batch.js'
 import type { GrowOptions, LayerSource, SessionState } from './grow.js'
@@ -27,7 +27,11 @@ export interface StepResult {
   lossScale?: { scale: number; skippedSteps: number }
 }
 
-/** Calls may overlap: they are carried out one after another, in the order in which they were made. */
+/**
+ * Calls may overlap: they are carried out one after another, in the order in which they were made. What a caller's arrays hold is
+ * copied before the call returns: it may then change them, transfer them to another thread or let go of them, and the call goes on
+ * with what they held. Memory that threads share (SharedArrayBuffer) is refused (SHAPE).
+ */
 export interface Session {
   readonly model: Model
   readonly device: Device
@@ -128,15 +132,17 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         : `A micro-batch of ${fitting} would fit, instead of ${request.microBatch}.`
     return new AutoprogError('MEMORY', error.message, { hint, cause: error })
   }
-  /** Runs a program, within the queue. The addon reads its inputs before `runProgram` returns; until then they are held. */
+  /** The same with arrays that the caller cannot change any more. */
+  const held = <T>(options: T): T => copyOf(options, (array) => hostCopy(store.handle, array))
+  /** Runs a program, within the queue. The addon holds its inputs once it is called; until then we do. */
   const run = async (kind: ProgramRequest['kind'], batch: BatchOptions): Promise<Values> => {
     const { request, values } = prepare(kind, batch, model, settings)
     const key = JSON.stringify(request)
     const known = programs.get(key)
     if (known === undefined) {
-      const held = copyOf(values)
+      const inputs = held(values)
       const made = await make(request, key)
-      return native(() => addon().runProgram(made, held))
+      return native(() => addon().runProgram(made, inputs))
     }
     programs.delete(key) // to the end: the first is the one unused for longest
     programs.set(key, known)
@@ -145,7 +151,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   /** A call with a batch, which the caller may change as soon as the call has returned. */
   const withBatch = async <B extends BatchOptions, T>(batch: B, work: (batch: B) => Promise<T>): Promise<T> => {
     checkBatch(batch)
-    const given = queue.idle ? batch : copyOf(batch)
+    const given = queue.idle ? batch : held(batch)
     return queued(() => work(given))
   }
 

@@ -89,6 +89,16 @@ Napi::Value availableMemory(const Napi::CallbackInfo& info) {
   return toNumber(info.Env(), autoprog::availableMemory());
 }
 
+// hostArray(device or session, type, count): a typed array of undefined contents, from which the device is sent values
+// without a copy on this thread.
+Napi::Value hostArray(const Napi::CallbackInfo& info) {
+  const auto device = isA<Session>(info[0]) ? open<Session>(info[0])->workspace->device : open<Device>(info[0]);
+  const Type type = toType(info[1]);
+  require(type != Type::bf16 && type != Type::f16, "SHAPE", "Expected f32, i32 or u8 for the type of an array");
+  const auto count = static_cast<size_t>(toInteger(info[2], "a count", 0, int64_t{1} << 32));
+  return newHostArray(info.Env(), device->engine().hostBlocks(), type, count);
+}
+
 // createSession(device, [bytes, …]): arenas of these sizes; arena 0 (activations) grows as programs need.
 Napi::Value createSession(const Napi::CallbackInfo& info) {
   auto workspace = std::make_shared<Workspace>();
@@ -121,17 +131,26 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
   const auto compiled = open<CompiledProgram>(info[0]);
   require(info[1].IsObject(), "SHAPE", "Expected an object of inputs");
   const auto object = info[1].As<Napi::Object>();
-  auto inputs = std::make_shared<std::vector<Buffer>>();
-  for (const auto& port : compiled->program->inputs()) {
-    Buffer buffer = toBuffer(object.Get(port.name), port.name.c_str());
-    require(buffer.type == port.view.type && buffer.bytes.size() == port.hostBytes, "SHAPE",
-            "Expected " + std::to_string(port.hostBytes / bytesOf(port.view.type)) + " elements of " +
-                nameOf(port.view.type) + " for " + port.name + " but received " +
-                std::to_string(buffer.bytes.size() / bytesOf(buffer.type)) + " of " + nameOf(buffer.type));
-    inputs->push_back(std::move(buffer));
+  const auto& ports = compiled->program->inputs();
+  std::vector<Napi::Value> values;  // all read before any memory is looked at
+  for (const auto& port : ports) values.push_back(object.Get(port.name));
+  std::vector<Memory> memories;
+  for (size_t i = 0; i < ports.size(); i++) {
+    const auto& port = ports[i];
+    const Memory memory = toMemory(values[i], port.name);
+    const Type type = typeOf(memory, port.name);
+    require(type == port.view.type && memory.size == port.hostBytes, "SHAPE", [&] {
+      return "Expected " + std::to_string(port.hostBytes / bytesOf(port.view.type)) + " elements of " +
+             nameOf(port.view.type) + " for " + port.name + " but received " +
+             std::to_string(memory.size / bytesOf(type)) + " of " + nameOf(type);
+    });
+    memories.push_back(memory);
   }
+  const auto& device = compiled->workspace->device;
+  const auto inputs =
+      std::make_shared<std::vector<HostValues>>(hold(info.Env(), device->engine().hostBlocks(), memories));
   return promise<std::vector<Buffer>>(
-      info.Env(), *compiled->workspace->device, [compiled, inputs] { return compiled->program->start(*inputs); },
+      info.Env(), *device, [compiled, inputs] { return compiled->program->start(*inputs); },
       [compiled](Napi::Env env, std::vector<Buffer>& outputs) -> Napi::Value {
         auto result = Napi::Object::New(env);
         for (size_t i = 0; i < outputs.size(); i++)
@@ -191,12 +210,14 @@ Napi::Value readArena(const Napi::CallbackInfo& info) {
 // writeArena(session, arena, byteOffset, typed array): a promise, settled once the values are in place.
 Napi::Value writeArena(const Napi::CallbackInfo& info) {
   const auto session = open<Session>(info[0]);
-  const auto buffer = std::make_shared<Buffer>(toBuffer(info[3], "values"));
-  const View view = arenaRange(*session->workspace, info, buffer->type, buffer->bytes.size() / bytesOf(buffer->type));
+  const Memory memory = toMemory(info[3], "values");
+  const Type type = typeOf(memory, "values");
+  const View view = arenaRange(*session->workspace, info, type, memory.size / bytesOf(type));
+  const HostValues values = hold(info.Env(), session->workspace->device->engine().hostBlocks(), {memory}).front();
   return promiseOf<Nothing>(
       info.Env(), *session->workspace->device,
-      [workspace = session->workspace, view, buffer] {
-        workspace->device->engine().upload(view.address(), buffer->bytes.data(), view.bytes());
+      [workspace = session->workspace, view, values] {
+        workspace->device->engine().upload(view.address(), values, view.bytes());
         return Nothing{};
       },
       undefined);
@@ -262,6 +283,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("deviceInfo", guarded<deviceInfo>);
   add("freeMemory", guarded<freeMemory>);
   add("availableMemory", guarded<availableMemory>);
+  add("hostArray", guarded<hostArray>);
   add("createSession", guarded<createSession>);
   add("closeSession", guarded<close<Session>>);
   add("createProgram", guarded<createProgram>);

@@ -1,6 +1,9 @@
 #include "binding/convert.h"
 
 #include <cmath>
+#include <cstring>
+
+#include "binding/environment.h"
 
 namespace autoprog::binding {
 
@@ -106,6 +109,7 @@ Memory toMemory(const Napi::Value& value, const std::string& name) {
   require(!detached, "SHAPE", [&] { return "The memory of " + name + " has been transferred"; });
   memory.data = static_cast<std::byte*>(data);
   memory.size = value.As<Napi::TypedArray>().ByteLength();
+  memory.buffer = memory.data == nullptr ? nullptr : memory.data - offset;
   return memory;
 }
 
@@ -118,47 +122,97 @@ Memory toMemory(const Napi::Value& value, napi_typedarray_type type, const std::
   return memory;
 }
 
-Buffer toBuffer(const Napi::Value& value, const char* name) {
-  const std::string wanted = std::string("Expected a Float32Array, Int32Array or Uint8Array for ") + name;
-  require(value.IsTypedArray(), "SHAPE", wanted);
-  const Memory memory = toMemory(value, name);
-  Buffer buffer;
+Type typeOf(const Memory& memory, const std::string& name) {
   switch (memory.type) {
     case napi_float32_array:
-      buffer.type = Type::f32;
-      break;
+      return Type::f32;
     case napi_int32_array:
-      buffer.type = Type::i32;
-      break;
+      return Type::i32;
     case napi_uint8_array:
-      buffer.type = Type::u8;
-      break;
+      return Type::u8;
     default:
-      throw Error("SHAPE", wanted);
+      throw Error("SHAPE", "Expected a Float32Array, Int32Array or Uint8Array for " + name);
   }
-  if (memory.size > 0) buffer.bytes.assign(memory.data, memory.data + memory.size);
-  return buffer;
+}
+
+namespace {
+
+Napi::Value typedArray(Napi::Env env, Type type, const Napi::ArrayBuffer& memory, size_t count) {
+  switch (type) {
+    case Type::f32:
+      return Napi::Float32Array::New(env, count, memory, 0);
+    case Type::i32:
+      return Napi::Int32Array::New(env, count, memory, 0);
+    default:
+      return Napi::Uint8Array::New(env, count, memory, 0);
+  }
+}
+
+// Memory of JavaScript's that `owner` keeps until it is garbage.
+template <typename Owner>
+Napi::ArrayBuffer arrayBuffer(Napi::Env env, void* data, size_t bytes, std::unique_ptr<Owner> owner) {
+  const auto memory = Napi::ArrayBuffer::New(
+      env, data, bytes, [](Napi::Env, void*, Owner* owner) { delete owner; }, owner.get());
+  owner.release();  // NOLINT: the array's from here on
+  return memory;
+}
+
+// A block in the list of its environment's.
+struct Listed {
+  std::shared_ptr<HostArrays> list;
+  const void* block;
+  Listed(std::shared_ptr<HostArrays> all, std::shared_ptr<std::byte> memory)
+      : list(std::move(all)), block(memory.get()) {
+    (*list)[block] = std::move(memory);
+  }
+  ~Listed() { list->erase(block); }
+  Listed(const Listed&) = delete;
+  Listed& operator=(const Listed&) = delete;
+};
+
+}  // namespace
+
+Napi::Value newHostArray(Napi::Env env, HostBlocks& blocks, Type type, size_t count) {
+  const size_t bytes = count * bytesOf(type);
+  if (bytes == 0) return typedArray(env, type, Napi::ArrayBuffer::New(env, 0), 0);
+  auto block = blocks.take(bytes);
+  std::byte* data = block.get();
+  auto listed = std::make_unique<Listed>(env.GetInstanceData<Environment>()->hostArrays, std::move(block));
+  return typedArray(env, type, arrayBuffer(env, data, bytes, std::move(listed)), count);
+}
+
+std::shared_ptr<std::byte> heldBlock(Napi::Env env, const Memory& memory) {
+  const auto& list = *env.GetInstanceData<Environment>()->hostArrays;
+  const auto found = list.find(memory.buffer);
+  return found == list.end() ? nullptr : std::shared_ptr<std::byte>(found->second, memory.data);
+}
+
+std::vector<HostValues> hold(Napi::Env env, HostBlocks& blocks, const std::vector<Memory>& values) {
+  std::vector<HostValues> held;
+  size_t copied = 0;
+  for (const Memory& memory : values) {
+    held.push_back(heldBlock(env, memory));
+    if (!held.back()) copied += alignedBytes(memory.size);
+  }
+  if (copied == 0) return held;
+  const auto block = blocks.take(copied);
+  std::byte* next = block.get();
+  for (size_t i = 0; i < values.size(); i++) {
+    if (held[i] || values[i].size == 0) continue;
+    std::memcpy(next, values[i].data, values[i].size);
+    held[i] = HostValues(block, next);
+    next += alignedBytes(values[i].size);
+  }
+  return held;
 }
 
 Napi::Value fromBuffer(Napi::Env env, Buffer&& buffer) {
-  const size_t length = buffer.bytes.size() / bytesOf(buffer.type);
-  const auto view = [&](const Napi::ArrayBuffer& memory) -> Napi::Value {
-    switch (buffer.type) {
-      case Type::f32:
-        return Napi::Float32Array::New(env, length, memory, 0);
-      case Type::i32:
-        return Napi::Int32Array::New(env, length, memory, 0);
-      default:
-        return Napi::Uint8Array::New(env, length, memory, 0);
-    }
-  };
-  if (buffer.bytes.empty()) return view(Napi::ArrayBuffer::New(env, 0));
-  using Bytes = std::vector<std::byte>;
-  auto held = std::make_unique<Bytes>(std::move(buffer.bytes));
-  const auto memory = Napi::ArrayBuffer::New(
-      env, held->data(), held->size(), [](Napi::Env, void*, Bytes* bytes) { delete bytes; }, held.get());
-  held.release();  // NOLINT: the array's from here on
-  return view(memory);
+  const size_t count = buffer.bytes.size() / bytesOf(buffer.type);
+  if (count == 0) return typedArray(env, buffer.type, Napi::ArrayBuffer::New(env, 0), 0);
+  auto owner = std::make_unique<std::vector<std::byte>>(std::move(buffer.bytes));
+  void* data = owner->data();
+  const size_t bytes = owner->size();
+  return typedArray(env, buffer.type, arrayBuffer(env, data, bytes, std::move(owner)), count);
 }
 
 ProgramDescription toDescription(const Napi::Value& value) {

@@ -20,14 +20,27 @@ struct Memory {
   napi_typedarray_type type;
   std::byte* data;
   size_t size;
+  const void* buffer;  // where the memory begins that it is a part of
 };
 Memory toMemory(const Napi::Value& value, const std::string& name);
 // The same of a certain type, which `wanted` says in words.
 Memory toMemory(const Napi::Value& value, napi_typedarray_type type, const std::string& wanted,
                 const std::string& name);
 
-// A copy of a typed array's elements: Float32Array, Int32Array or Uint8Array.
-Buffer toBuffer(const Napi::Value& value, const char* name);
+// Of a Float32Array, Int32Array or Uint8Array.
+Type typeOf(const Memory& memory, const std::string& name);
+
+// A Float32Array, Int32Array or Uint8Array over a block that a device is sent without a copy, of undefined contents.
+// The block outlives the array as long as anything reads or writes it, whatever becomes of the array. V8 counts it as
+// memory of JavaScript's.
+Napi::Value newHostArray(Napi::Env env, HostBlocks& blocks, Type type, size_t count);
+
+// The memory of such an array, or of a part of one; null for any other.
+std::shared_ptr<std::byte> heldBlock(Napi::Env env, const Memory& memory);
+
+// Values for a device, which JavaScript may change, lose or transfer from now on: those of host arrays as they are, all
+// others copied, into one block.
+std::vector<HostValues> hold(Napi::Env env, HostBlocks& blocks, const std::vector<Memory>& values);
 
 // A new typed array that takes over the buffer's memory. None is asked of V8, which ends the process where it finds
 // none.

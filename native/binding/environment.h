@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/device.h"
@@ -42,11 +43,15 @@ class Door {
   bool open_ = true;
 };
 
+// The blocks that arrays of JavaScript's lie in, by their addresses.
+using HostArrays = std::unordered_map<const void*, std::shared_ptr<std::byte>>;
+
 // What is common to all handles of one JavaScript environment. The door keeps the event loop alive only while work is
 // under way. Compute threads end before the environment does, and so before the process, whose libraries they use.
 struct Environment {
   std::shared_ptr<Door> door;
   std::vector<std::shared_ptr<ComputeThread>> threads;
+  const std::shared_ptr<HostArrays> hostArrays = std::make_shared<HostArrays>();  // of which some may outlive this
   int underWay = 0;
 
   explicit Environment(Napi::Env env) : door(std::make_shared<Door>(env)) {

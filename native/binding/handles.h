@@ -53,12 +53,14 @@ Napi::Value wrap(Napi::Env env, std::shared_ptr<T> target) {
 }
 
 template <typename T>
+bool isA(const Napi::Value& value) {
+  return value.IsExternal() && value.As<Napi::External<Handle<T>>>().CheckTypeTag(&Kind<T>::tag);
+}
+
+template <typename T>
 Handle<T>& unwrap(const Napi::Value& value) {
-  const std::string name = Kind<T>::name;
-  require(value.IsExternal(), "SHAPE", "Expected a " + name + " handle");
-  const auto external = value.As<Napi::External<Handle<T>>>();
-  require(external.CheckTypeTag(&Kind<T>::tag), "SHAPE", "Expected a " + name + " handle");
-  return *external.Data();
+  require(isA<T>(value), "SHAPE", std::string("Expected a ") + Kind<T>::name + " handle");
+  return *value.As<Napi::External<Handle<T>>>().Data();
 }
 
 template <typename T>

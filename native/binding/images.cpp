@@ -17,8 +17,8 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point started) { return std::chrono::duration<double>(Clock::now() - started).count(); }
 
-// Work on libuv's threads, in memory of its own: JavaScript may transfer or resize its arrays meanwhile. What is made
-// is put into the target at the end.
+// Work on libuv's threads, in memory that JavaScript cannot transfer or resize meanwhile: that of a target that is a
+// host array, or its own, which is put into the target at the end.
 class Task : public Napi::AsyncWorker {
  public:
   // `made` bytes go to byte `offset` of the target.
@@ -27,7 +27,10 @@ class Task : public Napi::AsyncWorker {
         deferred_(Napi::Promise::Deferred::New(env)),
         target_(Napi::Persistent(target.As<Napi::Object>())),
         offset_(offset),
-        made_(made) {}
+        bytes_(made) {
+    block_ = heldBlock(env, toMemory(target, "target"));
+    if (!block_) made_.resize(made);
+  }
 
   // Begins; the task deletes itself at its end.
   Napi::Promise start() {
@@ -37,7 +40,7 @@ class Task : public Napi::AsyncWorker {
   }
 
  protected:
-  uint8_t* out() { return made_.data(); }
+  uint8_t* out() { return block_ ? reinterpret_cast<uint8_t*>(block_.get()) + offset_ : made_.data(); }
   // Whether anything was made.
   virtual bool done() const = 0;
   virtual Napi::Value result(Napi::Env env) = 0;
@@ -63,9 +66,9 @@ class Task : public Napi::AsyncWorker {
  private:
   void place() {
     const Memory target = toMemory(target_.Value(), "target");
-    require(offset_ <= target.size && made_.size() <= target.size - offset_, "SHAPE",
+    require(offset_ <= target.size && bytes_ <= target.size - offset_, "SHAPE",
             "The target was made smaller while images were transformed");
-    std::memcpy(target.data + offset_, made_.data(), made_.size());
+    if (!block_) std::memcpy(target.data + offset_, made_.data(), made_.size());
   }
 
   // In an environment that is ending nothing can be settled, and nobody waits for it.
@@ -79,7 +82,8 @@ class Task : public Napi::AsyncWorker {
 
   Napi::Promise::Deferred deferred_;
   Napi::ObjectReference target_;
-  const size_t offset_;
+  const size_t offset_, bytes_;
+  std::shared_ptr<std::byte> block_;
   std::vector<uint8_t> made_;
 };
 

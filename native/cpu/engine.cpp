@@ -36,6 +36,7 @@ class Clock : public Stopwatch {
 class CpuEngine : public Engine {
  public:
   explicit CpuEngine(int threads) : pool_(threads) {}
+  ~CpuEngine() override { hostBlocks_->close(); }
 
   const char* kind() const override { return "cpu"; }
 
@@ -89,7 +90,11 @@ class CpuEngine : public Engine {
     });
   }
 
+  HostBlocks& hostBlocks() override { return *hostBlocks_; }
   void upload(std::byte* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
+  void upload(std::byte* device, std::shared_ptr<const std::byte> host, size_t bytes) override {
+    if (bytes > 0) std::memcpy(device, host.get(), bytes);
+  }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Kernel download(std::vector<Download> downloads) override {
     for (const auto& [host, device, bytes] : downloads) std::memcpy(host, device, bytes);
@@ -103,6 +108,7 @@ class CpuEngine : public Engine {
   static constexpr size_t kShareOfOthers = 16;
 
   Pool pool_;
+  const std::shared_ptr<HostBlocks> hostBlocks_ = std::make_shared<HostBlocks>(allocateMemory, releaseMemory);
   mutable std::mutex mutex_;
   std::vector<std::span<std::byte>> blocks_;  // all that were reserved
 };

@@ -13,20 +13,23 @@ namespace autoprog::cuda {
 
 namespace {
 
-// Host memory that the device reads and writes by itself.
-class Pinned {
- public:
-  explicit Pinned(size_t bytes) : bytes_(bytes) { check(cudaMallocHost(&memory_, bytes), "cudaMallocHost"); }
-  ~Pinned() { cudaFreeHost(memory_); }
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  std::byte* data() const { return static_cast<std::byte*>(memory_); }
-  size_t bytes() const { return bytes_; }
-
- private:
-  void* memory_ = nullptr;
-  size_t bytes_;
-};
+// Page-locked memory of the host, which the device reads and writes by itself.
+std::shared_ptr<HostBlocks> pinnedBlocks(int device) {
+  return std::make_shared<HostBlocks>(
+      [device](size_t bytes) {
+        check(cudaSetDevice(device), "cudaSetDevice");
+        void* memory = nullptr;
+        const cudaError_t status = cudaMallocHost(&memory, bytes);
+        if (status == cudaErrorMemoryAllocation) {
+          cudaGetLastError();  // forgotten: the device is as good as before
+          throw Error("MEMORY",
+                      "Could not reserve " + std::to_string(bytes >> 20) + " MiB of page-locked memory on the host");
+        }
+        check(status, "cudaMallocHost");
+        return static_cast<std::byte*>(memory);
+      },
+      [](std::byte* block, size_t) { cudaFreeHost(block); });
+}
 
 class Event {
  public:
@@ -57,13 +60,15 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-// One upload under way: from pinned memory to the device on the copy stream while kernels still run, then to its place
-// on the compute stream, in its turn. `placed` tells when both buffers are free again.
+// One upload under way: from the host to the device on the copy stream while kernels still run, then to its place on
+// the compute stream, in its turn. The host's memory is free again once it has `arrived`, the device's once it is
+// `placed`.
 struct Upload {
-  Pinned host;
-  std::byte* device;
+  std::shared_ptr<const std::byte> host;
+  std::byte* device = nullptr;
+  size_t bytes;
   Event arrived, placed;
-  explicit Upload(size_t bytes) : host(bytes), device(nullptr) {
+  explicit Upload(size_t size) : bytes(size) {
     void* memory = nullptr;
     check(cudaMalloc(&memory, bytes), "cudaMalloc");
     device = static_cast<std::byte*>(memory);
@@ -140,7 +145,7 @@ size_t roundUp(size_t bytes) {
 
 class Cuda : public CudaEngine {
  public:
-  Cuda(int index, bool tf32) : index_(index), tf32_(tf32), profile_(profileAsked()) {
+  Cuda(int index, bool tf32) : index_(index), tf32_(tf32), profile_(profileAsked()), hostBlocks_(pinnedBlocks(index)) {
     check(cudaSetDevice(index), "cudaSetDevice", "cuda:" + std::to_string(index));
     check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
     require(properties_.major >= 8, "DEVICE",
@@ -153,6 +158,7 @@ class Cuda : public CudaEngine {
   ~Cuda() override {
     cudaSetDevice(index_);
     cudaStreamSynchronize(compute_->get());
+    hostBlocks_->close();
   }
 
 #ifdef AUTOPROG_EMULATOR
@@ -206,7 +212,13 @@ class Cuda : public CudaEngine {
     cudaFree(block);  // waits for the kernels that may still use it
   }
 
-  void upload(std::byte* device, const void* host, size_t bytes) override;
+  HostBlocks& hostBlocks() override { return *hostBlocks_; }
+  void upload(std::byte* device, const void* host, size_t bytes) override {
+    const auto block = hostBlocks_->take(bytes);
+    std::memcpy(block.get(), host, bytes);
+    upload(device, block, bytes);
+  }
+  void upload(std::byte* device, std::shared_ptr<const std::byte> host, size_t bytes) override;
   void copy(std::byte* to, const std::byte* from, size_t bytes) override {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "cudaMemcpyAsync");
   }
@@ -239,8 +251,8 @@ class Cuda : public CudaEngine {
   cudaDeviceProp properties_{};
   std::unique_ptr<Stream> compute_, copies_;
   std::unique_ptr<Blas> blas_;
+  const std::shared_ptr<HostBlocks> hostBlocks_;
   std::deque<std::unique_ptr<Upload>> uploads_;  // the one used longest ago first
-  std::vector<std::shared_ptr<Pinned>> downloads_;
   std::vector<std::weak_ptr<Recorded>> graphs_;
 };
 
@@ -275,18 +287,20 @@ Kernel Cuda::prepare(const Implementation& operation, const Operands& operands) 
 Kernel Cuda::prepare(const Implementation& operation, const Operands& operands) { return operation.prepare(operands); }
 #endif
 
-void Cuda::upload(std::byte* device, const void* host, size_t bytes) {
+void Cuda::upload(std::byte* device, std::shared_ptr<const std::byte> host, size_t bytes) {
   if (bytes == 0) return;
   refuseWhileRecording("bytes sent");
+  for (const auto& upload : uploads_)
+    if (upload->host && upload->arrived.happened()) upload->host = nullptr;
   const size_t size = roundUp(bytes);
   // A buffer that is through is used again; as long as the step before computes, none of its own are.
   const auto free = std::find_if(uploads_.begin(), uploads_.end(), [&](const auto& upload) {
-    return upload->host.bytes() == size && upload->placed.happened();
+    return upload->bytes == size && upload->placed.happened();
   });
   std::unique_ptr<Upload> upload = free == uploads_.end() ? std::make_unique<Upload>(size) : std::move(*free);
   if (free != uploads_.end()) uploads_.erase(free);
-  std::memcpy(upload->host.data(), host, bytes);
-  check(cudaMemcpyAsync(upload->device, upload->host.data(), bytes, cudaMemcpyHostToDevice, copies_->get()),
+  upload->host = std::move(host);
+  check(cudaMemcpyAsync(upload->device, upload->host.get(), bytes, cudaMemcpyHostToDevice, copies_->get()),
         "cudaMemcpyAsync");
   upload->arrived.record(copies_->get());
   check(cudaStreamWaitEvent(stream(), upload->arrived.get()), "cudaStreamWaitEvent");
@@ -299,15 +313,10 @@ Kernel Cuda::download(std::vector<Download> downloads) {
   refuseWhileRecording("bytes fetched");
   size_t bytes = 0;
   for (const auto& download : downloads) bytes += download.bytes;
-  const size_t size = roundUp(bytes);
-  const auto found = std::find_if(downloads_.begin(), downloads_.end(), [&](const auto& pinned) {
-    return pinned.use_count() == 1 && pinned->bytes() == size;
-  });
-  std::shared_ptr<Pinned> pinned = found == downloads_.end() ? nullptr : *found;
-  if (!pinned) downloads_.push_back(pinned = std::make_shared<Pinned>(size));
+  const auto pinned = hostBlocks_->take(bytes);
   size_t at = 0;
   for (const auto& download : downloads) {
-    check(cudaMemcpyAsync(pinned->data() + at, download.device, download.bytes, cudaMemcpyDeviceToHost, stream()),
+    check(cudaMemcpyAsync(pinned.get() + at, download.device, download.bytes, cudaMemcpyDeviceToHost, stream()),
           "cudaMemcpyAsync");
     at += download.bytes;
   }
@@ -317,7 +326,7 @@ Kernel Cuda::download(std::vector<Download> downloads) {
     done->wait();
     size_t at = 0;
     for (const auto& download : downloads) {
-      std::memcpy(download.host, pinned->data() + at, download.bytes);
+      std::memcpy(download.host, pinned.get() + at, download.bytes);
       at += download.bytes;
     }
   };

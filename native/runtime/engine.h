@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/host-blocks.h"
+
 namespace autoprog {
 
 struct Implementation;
@@ -65,8 +67,12 @@ class Engine {
   // Throws MEMORY where it is known that a block of `bytes` could not be had or filled, with `freed` given back before.
   virtual void checkRoom([[maybe_unused]] size_t bytes, [[maybe_unused]] size_t freed) const {}
 
+  // The host's memory from which values come here fastest.
+  virtual HostBlocks& hostBlocks() = 0;
   // From the host, whose memory is free again when it returns.
   virtual void upload(std::byte* device, const void* host, size_t bytes) = 0;
+  // From memory of the host that nobody writes to any more, held for as long as it is read.
+  virtual void upload(std::byte* device, std::shared_ptr<const std::byte> host, size_t bytes) = 0;
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
   // Begins to bring bytes to the host. What it returns waits until all of them are there, and throws what went wrong in
   // them or in any work before.

@@ -151,10 +151,10 @@ void Program::runAll() {
   execute(Phase::end);
 }
 
-std::function<std::vector<Buffer>()> Program::start(const std::vector<Buffer>& inputs) {
+std::function<std::vector<Buffer>()> Program::start(const std::vector<HostValues>& inputs) {
   Engine& engine = workspace_->device->engine();
-  for (size_t i = 0; i < inputs_.size(); i++)
-    engine.upload(wholeBatch(inputs_[i]), inputs[i].bytes.data(), inputs_[i].hostBytes);
+  engine.hostBlocks().trim();
+  for (size_t i = 0; i < inputs_.size(); i++) engine.upload(wholeBatch(inputs_[i]), inputs[i], inputs_[i].hostBytes);
 
   const std::byte* base = workspace_->arenas[0]->base();
   if (!recorded_ || base != recordedBase_) {

@@ -52,6 +52,9 @@ struct ProgramDescription {
   std::vector<PortDescription> inputs, outputs;
 };
 
+// Values on the host that nobody writes to any more.
+using HostValues = std::shared_ptr<const std::byte>;
+
 struct Buffer {
   Type type = Type::f32;
   std::vector<std::byte> bytes;
@@ -77,9 +80,9 @@ class Program {
   // Seconds spent in each op since the program was built, by name; nothing where the engine does not time ops.
   std::optional<std::map<std::string, double>> seconds() const;
 
-  // Begins a run. What it returns waits for its end and gives the outputs. Buffers stand in the order of inputs() and
-  // outputs(); their sizes have been checked.
-  std::function<std::vector<Buffer>()> start(const std::vector<Buffer>& inputs);
+  // Begins a run. What it returns waits for its end and gives the outputs. Inputs and outputs stand in the order of
+  // inputs() and outputs(); the sizes have been checked.
+  std::function<std::vector<Buffer>()> start(const std::vector<HostValues>& inputs);
 
  private:
   void build(const ProgramDescription& description);

@@ -1,4 +1,5 @@
 import { createModel } from '../../lib/models/registry.js'
+import { hostCopy } from '../../lib/native.js'
 import { copyOf, createQueue } from '../../lib/session/queue.js'
 import type { Session } from '../../lib/session/session.js'
 import { createSession } from '../../lib/session/session.js'
@@ -57,7 +58,7 @@ test('a copy of options shares no array with them', (t) => {
     layers: [0, 1],
     erase: undefined,
   }
-  const copy = copyOf(options)
+  const copy = copyOf(options, (array) => hostCopy(device.handle, array))
   t.deepEqual(copy, options)
   options.images.data[0] = 9
   options.layers[0] = 9
@@ -87,6 +88,36 @@ test('a batch that is changed right after the call has been read', async (t) => 
   images.data.fill(0)
   await waiting
   same(t, (await after).logits, logits)
+  await session.close()
+})
+
+test('so has one of a Buffer, whose slices are no copies, and one of pages', async (t) => {
+  const session = await open()
+  const large = createModel('vit', { imageSize: 64, patchSize: 32, embedDim: 12, depth: 1, heads: 2, classes: 4 })
+  const other = await createSession({ device, model: large })
+  for (const [run, images] of [
+    [session, imagesOf(1)],
+    [other, { data: Uint8Array.from({ length: 8 * 12288 }, (_, index) => (index * 31) & 255), shape: [8, 64, 64, 3] }],
+  ] as const) {
+    const { logits } = await run.forward({ images })
+    const data = Buffer.from(images.data)
+    const waiting = run.forward({ images })
+    const after = run.forward({ images: { ...images, data } })
+    data.fill(0)
+    await waiting
+    same(t, (await after).logits, logits)
+    await run.close()
+  }
+})
+
+test('shared memory is refused, also by a session that is at work', async (t) => {
+  const session = await open()
+  const data = new Uint8Array(new SharedArrayBuffer(4 * 768))
+  const message = "Expected memory of one thread for images but received a SharedArrayBuffer's"
+  const waiting = session.forward({ images: imagesOf(1) })
+  await t.throwsAsync(session.forward({ images: { ...imagesOf(1), data } }), { code: 'SHAPE', message })
+  await waiting
+  await t.throwsAsync(session.forward({ images: { ...imagesOf(1), data } }), { code: 'SHAPE', message })
   await session.close()
 })
 

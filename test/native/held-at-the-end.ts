@@ -1,0 +1,56 @@
+// Host arrays that are in use when a process ends in the way that the argument names; host-arrays.test.ts runs it.
+import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { transformImages } from '../../lib/data/image/operations.js'
+import { createModel } from '../../lib/models/registry.js'
+import { hostArray } from '../../lib/native.js'
+import { createSession } from '../../lib/session/session.js'
+import { openTestDevice } from '../device.js'
+
+const [batch, side] = [16, 64]
+const device = await openTestDevice()
+const model = createModel('vit', { imageSize: side, patchSize: 32, embedDim: 12, depth: 1, heads: 2, classes: 4 })
+const session = await createSession({ device, model })
+const pixels = () => hostArray(device.handle, 'u8', batch * side * side * 3).fill(3)
+const step = (data: Uint8Array) =>
+  session.step({ images: { data, shape: [batch, side, side, 3] }, targets: new Int32Array(batch), learningRate: 1e-3 })
+/** Steps that wait for each other, images being made, and arrays that nobody uses. */
+const begin = () => {
+  const image = { pixels: new Uint8Array(side * side * 3), height: side, width: side, channels: 3 as const }
+  const making = transformImages([image], 3, [[]], { height: side, width: side }, pixels())
+  return Promise.all([
+    making,
+    pixels(),
+    ...[pixels(), new Uint8Array(pixels())].flatMap((data) => [step(data), step(data)]),
+  ])
+}
+
+await begin()
+if (!isMainThread) {
+  parentPort!.postMessage('at work')
+  for (;;) await begin()
+}
+
+const endings: Record<string, () => unknown> = {
+  return: begin,
+  exit: async () => {
+    void begin()
+    await setImmediate()
+    process.exit(3)
+  },
+  throw: async () => {
+    void begin()
+    await setImmediate()
+    throw new Error('thrown on purpose')
+  },
+  // The main thread's own arrays stay what they are.
+  worker: async () => {
+    const script = `import('tsx/esm/api').then(({ register }) => { register(); return import('${import.meta.url}') })`
+    const worker = new Worker(script, { eval: true })
+    await once(worker, 'message')
+    await Promise.all([worker.terminate(), begin()])
+    await begin()
+  },
+}
+await endings[process.argv[2]!]!()

@@ -19,7 +19,7 @@ import type { Precision } from '../lib/session/request.js'
 import { precisions } from '../lib/session/request.js'
 
 /** Peak rates as the makers state them, without sparsity: products in 16 bits and in f32, operations and bytes a second. */
-const gpus = {
+export const gpus = {
   a100: { low: 312e12, full: 19.5e12, bandwidth: 2.04e12 },
   rtx4090: { low: 165e12, full: 82.6e12, bandwidth: 1.008e12 },
   h100: { low: 989e12, full: 67e12, bandwidth: 3.35e12 },
@@ -248,7 +248,8 @@ function attentionGradientKernels(op: string, inputs: readonly Tensor[], outputs
   ]
 }
 
-function describe(name: string, batch: number, precision: Precision, resolution: number): ProgramDescription {
+/** The program of a training step, as a session compiles it. */
+export function stepProgram(name: string, batch: number, precision: Precision, resolution: number): ProgramDescription {
   const model = createModel(name)
   return buildProgram(
     {
@@ -313,7 +314,7 @@ function main(): void {
   if (!(gpu in gpus))
     throw new AutoprogError('CONFIG', expected(`one of ${Object.keys(gpus).join(', ')}`, '--gpu', gpu))
   const batch = Number(values.batch)
-  const result = roofline(describe(values.model, batch, precision, Number(values.resolution)), gpu, precision)
+  const result = roofline(stepProgram(values.model, batch, precision, Number(values.resolution)), gpu, precision)
   const row = (name: string, launches: number, flops: number, bytes: number, seconds: number) => [
     ...[name, String(launches), (flops / 1e9).toFixed(0), (bytes / 1e6).toFixed(0), (seconds * 1e6).toFixed(0)],
     `${((100 * seconds) / result.seconds).toFixed(1)} %`,

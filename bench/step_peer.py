@@ -1,16 +1,20 @@
 """PyTorch's half of bench/step: a full training step with fused AdamW, in the protocol of step-worker.ts.
 
-    step_peer.py MODEL BATCH RESOLUTION DEVICE PRECISION eager|compile
+    step_peer.py MODEL BATCH RESOLUTION DEVICE PRECISION eager|compile|eager-channels-last|compile-channels-last
 
-On the processor it has two threads. In bf16 and fp16 it runs under autocast, in fp16 with a gradient scaler. Images lie on
-the device already.
+On the processor it has two threads. In bf16 and fp16 it runs under autocast, in fp16 with a gradient scaler; in fp32 all
+products are exact, convolutions included. Images lie on the device already. On a GPU cuDNN tries out its algorithms. Ends
+with status 77 where PyTorch or timm is missing.
 """
 import json
 import resource
 import sys
 import time
 
-import torch
+try:
+    import torch
+except ImportError:
+    sys.exit(77)
 
 if not torch.cuda.is_available():
     register = torch.library.register_fake
@@ -18,17 +22,23 @@ if not torch.cuda.is_available():
     torch.library.register_fake = lambda name, *args, **kwargs: (
         (lambda function: function) if str(name).startswith("torchvision::") else register(name, *args, **kwargs)
     )
-import timm  # noqa: E402
+try:
+    import timm
+except ImportError:
+    sys.exit(77)
 
 torch.set_num_threads(2)
+torch.backends.cudnn.benchmark = True
+torch.backends.cudnn.allow_tf32 = False
 name, batch, resolution = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 device, precision, mode = sys.argv[4], sys.argv[5], sys.argv[6]
+layout = torch.channels_last if mode.endswith("channels-last") else torch.contiguous_format
 cuda = device.startswith("cuda")
 # A convolutional network takes any size.
 size = {} if name.startswith("resnet") else {"img_size": resolution}
-model = timm.create_model(name, **size).train().to(device)
+model = timm.create_model(name, **size).train().to(device, memory_format=layout)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
-images = torch.randn(batch, 3, resolution, resolution, device=device)
+images = torch.randn(batch, 3, resolution, resolution, device=device).contiguous(memory_format=layout)
 targets = (torch.arange(batch) % 1000).to(device)
 criterion = torch.nn.CrossEntropyLoss()
 labels_tokens = name.startswith("volo")
@@ -38,7 +48,7 @@ if labels_tokens:
 low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 scaler = torch.amp.GradScaler(device.split(":")[0], enabled=precision == "fp16")
 network = model.forward_train if labels_tokens else model
-forward = torch.compile(network) if mode == "compile" else network
+forward = torch.compile(network) if mode.startswith("compile") else network
 
 
 def loss_of(outputs):
@@ -78,6 +88,6 @@ for line in sys.stdin:
         finish()
         print(json.dumps({"seconds": (time.perf_counter() - start) / int(count)}), flush=True)
     else:
-        peak = torch.cuda.max_memory_allocated() / 1e6 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = torch.cuda.max_memory_reserved() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"peakMegabytes": peak, "version": torch.__version__}), flush=True)
         break

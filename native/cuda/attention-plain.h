@@ -108,9 +108,15 @@ __global__ void __launch_bounds__(kPlainWarps* kWarp) plainAttentionKernel(Atten
   }
 }
 
+// Blocks that a multiprocessor has to hold, 0 for as many as nvcc sees fit: of narrow heads in 16 bits it wants more
+// for Blackwell, and spills.
+template <typename T, int perLane>
+inline constexpr int kQueryGradientBlocks = sizeof(T) == 2 && perLane == 1 ? 4 : 0;
+
 // dq, and delta for the kernel after it.
 template <typename T, int perLane>
-__global__ void __launch_bounds__(kPlainWarps* kWarp) plainQueryGradientKernel(AttentionArguments<T> o, int size) {
+__global__ void __launch_bounds__(kPlainWarps* kWarp, kQueryGradientBlocks<T, perLane>)
+    plainQueryGradientKernel(AttentionArguments<T> o, int size) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int head = static_cast<int>(blockIdx.y), image = static_cast<int>(blockIdx.z);
   const int first = static_cast<int>(blockIdx.x) * kPlainBlock;

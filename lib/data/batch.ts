@@ -52,6 +52,8 @@ export interface BatchReaderOptions {
   readonly regions?: boolean
   /** Share of broken images above which reading throws DATA. */
   readonly maxBroken?: number
+  /** Memory for the pixels of a batch. */
+  readonly allocate: (bytes: number) => Uint8Array
   readonly onBroken?: (message: string) => void
 }
 
@@ -79,7 +81,7 @@ const channelsOf = ({ height, width, pixels }: Memory): 1 | 3 => (pixels(0).leng
 const labelsOf = (labels: Int32Array, indices: Int32Array) => indices.map((index) => labels[index]!)
 
 /** Copies images side by side, with a pause every four megabytes. */
-function copyingReader(memory: Memory, { seed, augmentation, regions: asked }: BatchReaderOptions): BatchReader {
+function copyingReader(memory: Memory, { seed, augmentation, regions: asked, allocate }: BatchReaderOptions) {
   const { height, width, labels, pixels } = memory
   const channels = channelsOf(memory)
   const stride = height * width * channels
@@ -91,9 +93,9 @@ function copyingReader(memory: Memory, { seed, augmentation, regions: asked }: B
         return [top, left, flipped]
       }),
     )
-  return async (sample) => {
+  return async (sample: Sample): Promise<BatchPixels> => {
     const { indices } = sample
-    const images = new Uint8Array(indices.length * stride)
+    const images = allocate(indices.length * stride)
     for (let i = 0; i < indices.length; i++) {
       if (i % perPause === perPause - 1) await yieldToEventLoop()
       images.set(pixels(indices[i]!), i * stride)
@@ -151,7 +153,7 @@ function transformingReader(memory: Memory, options: BatchReaderOptions): BatchR
   return async (sample, read) => {
     const { indices } = sample
     const size = read.sizeOf()
-    const images = new Uint8Array(indices.length * size * size * channels)
+    const images = options.allocate(indices.length * size * size * channels)
     const { regions, note } = regionsOf(indices.length, options)
     let transformSeconds = 0
     const transformPart = async (part: number) => {
@@ -195,7 +197,7 @@ function decodingReader(split: Split, broken: BrokenImages, options: BatchReader
     const place = (i: number, of: 1 | 3): [Uint8Array, number] => {
       channels = of
       const stride = size * size * channels
-      images ??= new Uint8Array(indices.length * stride)
+      images ??= options.allocate(indices.length * stride)
       return [images, i * stride]
     }
     const make = async (i: number) => {

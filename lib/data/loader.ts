@@ -45,6 +45,8 @@ export interface LoaderOptions {
   readonly regions?: boolean
   /** Maps of the split's images, read along with them. */
   readonly labelMaps?: LabelMaps | undefined
+  /** Where the pixels of a batch are put: memory of undefined contents, plain memory if not given. */
+  readonly allocate?: (bytes: number) => Uint8Array
   /** Told once of each broken image found, in a line for a human. */
   readonly onBroken?: (message: string) => void
 }
@@ -72,7 +74,7 @@ export interface Loader {
 /** Throws CONFIG on a bad option, or a batch larger than the split where incomplete batches are left out. */
 export function createLoader(split: Split, options: LoaderOptions): Loader {
   const { batch, seed, shuffle, prefetch: ahead = 2, dropLast = shuffle, repeats = 1, workers = 4 } = options
-  const { evaluation = { fraction: 1, filter: 'bicubic' } } = options
+  const { evaluation = { fraction: 1, filter: 'bicubic' }, allocate = (bytes) => new Uint8Array(bytes) } = options
   const augmentation = shuffle ? options.augmentation : undefined
   for (const [subject, value, least] of [
     ['batch', batch, 1],
@@ -90,7 +92,7 @@ export function createLoader(split: Split, options: LoaderOptions): Loader {
     throw new AutoprogError('CONFIG', message, { hint: `use a batch of ${split.length} or less` })
   }
   const { labelMaps, regions = labelMaps !== undefined } = options
-  const read = createBatchReader(split, { ...options, augmentation, evaluation, workers, regions })
+  const read = createBatchReader(split, { ...options, augmentation, evaluation, workers, regions, allocate })
   const samplerFor = (purpose: typeof Purpose.order | typeof Purpose.candidateBatches) =>
     createSampler({ length: split.length, batch, seed, shuffle, dropLast, repeats, purpose })
   const sampler = samplerFor(Purpose.order)

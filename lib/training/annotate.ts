@@ -8,6 +8,7 @@ import type { LoadOptions } from '../data/source/dataset.js'
 import { portableNames } from '../data/source/image-names.js'
 import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
 import { checkResolution } from '../models/layers.js'
+import { hostBytes } from '../native.js'
 import type { WeightsName } from '../session/batch.js'
 import type { SessionState } from '../session/grow.js'
 import { allLayers } from '../session/session.js'
@@ -91,6 +92,7 @@ export async function annotate(
     const loader = createLoader(train, {
       ...{ batch, seed: 0, shuffle: false, workers: workersOf(config) },
       evaluation: { fraction: 1, filter: config.augmentation.filter, stretch: true },
+      allocate: hostBytes(session.device),
       onBroken: (message) => notices.push(message),
     })
     const made = {

@@ -1,6 +1,7 @@
 import type { Evaluation } from '../data/image/transform.js'
 import { createLoader } from '../data/loader.js'
 import type { Split } from '../data/source/dataset.js'
+import { hostBytes } from '../native.js'
 import type { WeightsName } from '../session/batch.js'
 import type { Session } from '../session/session.js'
 
@@ -26,7 +27,8 @@ export interface HeldOutOptions {
 /** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
 export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
   const { batch, resolution, layers, weights, evaluation, workers, signal, onProgress } = options
-  const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers })
+  const allocate = hostBytes(session.device)
+  const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers, allocate })
   const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
   let done = 0
   for await (const { images, height, width, channels, labels } of loader.batches({

@@ -16,7 +16,7 @@ import { createSearch } from '../growth/search.js'
 import type { Subnetwork } from '../growth/space.js'
 import type { Model } from '../models/model.js'
 import { createModel } from '../models/registry.js'
-import type { Device } from '../native.js'
+import { type Device, hostBytes } from '../native.js'
 import type { Batched, Config } from '../recipe/config.js'
 import { configToYaml } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
@@ -137,6 +137,7 @@ async function beginRun(opened: Opened): Promise<Run> {
     augmentation: augmentationOf(config, dataset.train, model),
     repeats: config.augmentation.repeats,
     workers: workersOf(config),
+    allocate: hostBytes(device),
     onBroken: (message) => notices.push(message),
   })
   const stages = planRun(config, model, loader.stepsPerEpoch)

@@ -123,6 +123,28 @@ test('the seed decides everything: the same one the same bytes, another one othe
   }
 })
 
+test('batches are made in the memory that is given, whatever it holds', async (t) => {
+  for (const [split, given] of [
+    [uniformSplit(), {}],
+    [uniformSplit(), { augmentation: deit }],
+    [await mixedSplit([4]), { maxBroken: 0.1 }],
+  ] as const) {
+    const blocks: Uint8Array[] = []
+    const allocate = (bytes: number) => {
+      const block = new Uint8Array(bytes + 16).fill(77).subarray(8, bytes + 8)
+      blocks.push(block)
+      return block
+    }
+    const batches = await run(t, split, { ...given, allocate })
+    t.true(batches.every(({ images }) => blocks.includes(images)))
+    same(
+      t,
+      batches.map(({ images }) => images.slice()),
+      (await run(t, split, given)).map(({ images }) => images),
+    )
+  }
+})
+
 test('resuming at a step is the tail of an uninterrupted run', async (t) => {
   for (const split of [uniformSplit(), await mixedSplit([4])]) {
     const reference = await run(t, split, { maxBroken: 0.1 })

@@ -17,7 +17,7 @@ import {
   namedFaults,
   nameIn,
 } from '../lib/data/source/image-tree.js'
-import { few, sortedNames } from '../lib/data/source/listing.js'
+import { few, passedOver, sortedNames } from '../lib/data/source/listing.js'
 import { AutoprogError, describe } from '../lib/errors.js'
 
 /** A tree whose images may be labelled by the files beside them. */
@@ -130,8 +130,8 @@ function labelPairs(tree: PairedTree, names: readonly string[] | undefined): Hal
       hint: names === undefined ? `${hints.index}; ${classNames} beside it may name more` : hints.names,
     })
   })
-  const others = images.length - paths.length
-  const notices = others > 0 ? [`${others} images of ${tree.source} have no .cls file and were passed over`] : []
+  const others = images.filter((_, index) => found[index] === undefined)
+  const notices = passedOver(tree.source, 'without a .cls file', others)
   return { tree, paths, labels, notices }
 }
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
+import { wrap } from '../report/fit.js'
 import { duration, integer, scaled } from '../report/format.js'
 import { lookOf, printLine } from '../report/terminal.js'
 import { noticeText } from '../report/text.js'
@@ -64,10 +65,11 @@ async function annotateImages(run: string, data: string, out: string, options: A
     const { images, resumedFrom, grid, bytes, notices } = result
     const kept = resumedFrom === 0 ? '' : ` (${integer(resumedFrom)} of them before)`
     const text = `${out}: label maps of ${integer(images)} training images${kept}, the best ${result.top} of ${result.classes} classes on ${grid} x ${grid}, ${scaled(bytes)}B, in ${duration(seconds)}`
+    const look = lookOf(process.stdout)
     printResult(
       options,
       { labels: out, run, data, ...result, seconds },
-      [...notices.map((notice) => noticeText(notice, lookOf(process.stdout))), text].join('\n'),
+      [...notices.map((notice) => noticeText(notice, look)), wrap(text, look.width)].join('\n'),
     )
   } catch (error) {
     progress.clear()

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { AutoprogError, expected } from '../errors.js'
+import { wrap } from '../report/fit.js'
 import { duration, integer, scaled } from '../report/format.js'
 import { lookOf, printLine } from '../report/terminal.js'
 import { noticeText } from '../report/text.js'
@@ -62,10 +63,11 @@ async function pack(data: string, out: string, options: PackCommandOptions): Pro
     const counts = { trainImages: train.length, testImages: test.length }
     const document = { pack: out, data: dataset.name, classes, channels, ...counts, bytes, seconds, notices }
     const text = `${out}: ${integer(train.length)} training images, ${integer(test.length)} held out, ${classes.length} classes, ${scaled(bytes)}B, in ${duration(seconds)}`
+    const look = lookOf(process.stdout)
     printResult(
       options,
       document,
-      [...notices.map((notice) => noticeText(notice, lookOf(process.stdout))), text].join('\n'),
+      [...notices.map((notice) => noticeText(notice, look)), wrap(text, look.width)].join('\n'),
     )
   } catch (error) {
     const status = interrupt.status()

@@ -67,7 +67,7 @@ test('archives of pairs are read from a folder, or by a pattern', async (t) => {
     t.deepEqual([keysOf(t, train), keysOf(t, held)], [keys, [11, 12]])
     t.is(train.nameOf(0), join(folder, 'train-000.tar', '1.png'))
     t.regex(notices.join('\n'), /the test images are those of .*val-000\.tar/)
-    t.is(/1 images of .* have no \.cls file/.test(notices.join()), !data.includes(','))
+    t.is(/without a \.cls file: 1 image \(/.test(notices.join()), !data.includes(','))
     await close()
     await close()
   }
@@ -188,7 +188,7 @@ test('a label is that of its own sample, whatever dots the names have', async (t
   })
   const { labels, notices } = await labelsOf(dotted)
   t.deepEqual(labels, { 'IMG.0000.jpg': '0', 'IMG.0001.jpg': '1', 'IMG.0001.left.jpg': '1' })
-  t.regex(notices, /^1 images of .*samples\.tar have no \.cls file/m)
+  t.regex(notices, /^passed over in .*samples\.tar, without a \.cls file: 1 image \(IMG\.0002\.jpg\)$/m)
   const first = await labelled(['a/1.left.jpg', 'a/1.right.jpg', 'b.c/1.jpg', '2.jpg'], {
     'a/1.cls': '0',
     'b.c/1.cls': '1',

@@ -10,6 +10,7 @@ import {
   type ImageListing,
   type Listing,
   onlyImages,
+  passedOver,
   skipSameHalf,
   skipWrapper,
   sortedNames,
@@ -131,8 +132,7 @@ function chooseHalves(
 
 function restNotices({ files, source }: Listing, root: string, taken: readonly string[]): string[] {
   const outside = files.filter((path) => !taken.some((name) => path.startsWith(`${root}${name}/`)))
-  const passed = `images of ${source} lie outside of ${taken.join(' and ')} and were passed over`
-  return outside.length > 0 ? [`${outside.length} ${passed}: ${few(outside)}`] : []
+  return passedOver(source, `outside of ${taken.join(' and ')}`, outside)
 }
 
 /** Folders that all hold the same folders may be halves of the data under names that we do not know: an error where they sound like it. */
@@ -200,8 +200,7 @@ function labelClasses(listing: ImageListing, prefix: string): Half {
   const inside = (path: string) => path.startsWith(prefix) && path.indexOf('/', prefix.length) !== -1
   const paths = sortedNames(listing.files.filter(inside))
   const outside = listing.files.filter((path) => path.startsWith(prefix) && !inside(path))
-  const passed = `images of ${where} lie in no class folder and were passed over`
-  const notices = loose > 0 ? [`${loose} ${passed}: ${few(outside)}`] : []
+  const notices = passedOver(where, 'in no class folder', outside)
   if (counts.size < folders.size)
     notices.push(`folders of ${where} whose names differ only in Unicode's form are one class`)
   return {

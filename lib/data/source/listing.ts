@@ -1,5 +1,6 @@
 /** A tree of files by their names, and where in it folders of images lie. */
 import { AutoprogError, printable } from '../../errors.js'
+import { plural } from '../../report/format.js'
 import type { Fault } from '../image/fault.js'
 import { conversionHint, imageEnding, unreadFormat } from '../image/format.js'
 import { halfOf } from './halves.js'
@@ -32,9 +33,8 @@ export function onlyImages(listing: Listing): { images: ImageListing; notices: s
   const images = { ...listing, files, folders: listing.folders.filter(isVisible), faults, unread }
   if (files.length === 0) throw wrongTree(images, listing.source, 'holds no images')
   const others = rest.filter((path) => unreadFormat(path) === undefined)
-  const passed = `files of ${listing.source} that are not images were passed over`
-  const notices = others.length > 0 ? [`${others.length} ${passed}: ${few(others)}`] : []
-  if (unread !== '') notices.push(`${unread} of ${listing.source} were passed over; ${conversionHint}`)
+  const notices = passedOver(listing.source, 'no images', others, 'file')
+  if (unread !== '') notices.push(`passed over in ${listing.source}: ${unread}; ${conversionHint}`)
   if (faults.length > 0) notices.push(`${listing.source} was not listed whole: ${listFaults(faults)}`)
   return { images, notices }
 }
@@ -48,7 +48,12 @@ function describeUnread(paths: readonly string[]): string {
   }
   const count = [...byFormat.values()].reduce((sum, { length }) => sum + length, 0)
   const formats = [...byFormat].map(([format, names]) => `${format}: ${few(names)}`)
-  return count === 0 ? '' : `${count} images of formats that are not read (${formats.join('; ')})`
+  return count === 0 ? '' : `${plural(count, 'image')} of formats that are not read (${formats.join('; ')})`
+}
+
+/** "passed over in photos, no images: 2 files (a.txt, b.csv)"; nothing where there are none. */
+export function passedOver(source: string, why: string, paths: readonly string[], one = 'image'): string[] {
+  return paths.length === 0 ? [] : [`passed over in ${source}, ${why}: ${plural(paths.length, one)} (${few(paths)})`]
 }
 
 /** The first names of a list. */

@@ -29,7 +29,7 @@ test('train beside val, validation or test makes two halves with one numbering o
     t.deepEqual(pairs(found.train), ['train/a/1.png 0', 'train/b/1.png 1', 'train/c/1.png 2'])
     t.deepEqual(pairs(found.test!), [`${half}/b/9.png 1`, `${half}/c/9.png 2`])
     t.deepEqual(found.notices, [
-      `1 images of photos lie outside of train and ${half} and were passed over: extra/x.png`,
+      `passed over in photos, outside of train and ${half}: 1 image (extra/x.png)`,
       `the test images are those in ${half}/`,
       `photos/${half} lacks the classes a`,
     ])
@@ -75,8 +75,8 @@ test('a loose image in a half does not make a class of it', (t) => {
     listing(['train/a/1.png', 'train/b/1.png', 'train/z.png', 'val/a/1.png', 'val/z.png']),
   )
   t.deepEqual(found.classes, ['a', 'b'])
-  t.regex(found.notices.join(), /1 images of photos\/train lie in no .*: train\/z\.png/)
-  t.regex(found.notices.join(), /1 images of photos\/val lie in no .*: val\/z\.png/)
+  t.regex(found.notices.join(), /in photos\/train, in no class folder: 1 image \(train\/z\.png\)/)
+  t.regex(found.notices.join(), /in photos\/val, in no class folder: 1 image \(val\/z\.png\)/)
 })
 
 test('what is hidden is ignored, what is no image is counted, images in no class are counted', (t) => {
@@ -95,8 +95,8 @@ test('what is hidden is ignored, what is no image is counted, images in no class
   t.deepEqual(found.classes, ['a', 'b'])
   t.is(found.train.paths.length, 2)
   t.deepEqual(found.notices, [
-    '2 files of photos that are not images were passed over: README.txt, b/l.csv',
-    '1 images of photos lie in no class folder and were passed over: z.png',
+    'passed over in photos, no images: 2 files (README.txt, b/l.csv)',
+    'passed over in photos, in no class folder: 1 image (z.png)',
   ])
 })
 
@@ -158,7 +158,7 @@ test('halves are known under their usual names', (t) => {
   )
   t.deepEqual(doubled.classes, ['buildings', 'sea'])
   t.deepEqual(pairs(doubled.test!), ['seg_test/seg_test/buildings/2.jpg 0', 'seg_test/seg_test/sea/2.jpg 1'])
-  t.regex(doubled.notices.join(), /1 images of photos lie outside of seg_train and seg_test/)
+  t.regex(doubled.notices.join(), /passed over in photos, outside of seg_train and seg_test: 1 image/)
 })
 
 test('of val and test val is held out and the other left alone; a test half without classes is passed over', (t) => {
@@ -199,7 +199,7 @@ test('folders that all hold the same folders are refused where they sound like h
 test('where all is to be tested, a test half alone and a single class will do', (t) => {
   const alone = arrangeClassFolders(listing(['test/b/1.png', 'test/a/1.png', 'val/a/2.png']), { halves: 'all' })
   t.deepEqual([pairs(alone.train), pairs(alone.test!)], [[], ['val/a/2.png 0']])
-  t.regex(alone.notices.join(), /2 images of photos lie outside of val/)
+  t.regex(alone.notices.join(), /passed over in photos, outside of val: 2 images/)
   const single = arrangeClassFolders(listing(['a/1.png']), { halves: 'all' })
   t.deepEqual([single.classes, single.test], [['a'], undefined])
 })

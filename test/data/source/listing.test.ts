@@ -14,8 +14,8 @@ test('images of every format that is read are found by their endings, in any cas
 test('images of formats that are not read are counted by format, beside other files', (t) => {
   const { notices } = onlyImages(listing('a/1.png', 'a/2.HEIC', 'a/3.heif', 'b/4.svg', 'b/5.cr2', 'notes.txt'))
   t.deepEqual(notices, [
-    '1 files of photos that are not images were passed over: notes.txt',
-    '4 images of formats that are not read (HEIC: a/2.HEIC, a/3.heif; vector graphics: b/4.svg; camera raw: b/5.cr2) of photos were passed over; convert to PNG or JPEG, or remove it',
+    'passed over in photos, no images: 1 file (notes.txt)',
+    'passed over in photos: 4 images of formats that are not read (HEIC: a/2.HEIC, a/3.heif; vector graphics: b/4.svg; camera raw: b/5.cr2); convert to PNG or JPEG, or remove it',
   ])
 })
 

@@ -256,7 +256,7 @@ export function stepProgram(name: string, batch: number, precision: Precision, r
       ...{ kind: 'step', batch, microBatch: batch, resolution, targets: 'labels', smoothing: 0.1, keep: 'none' },
       images: { type: 'u8', height: resolution, width: resolution, pad: 0 },
       ...{ layers: Array.from({ length: model.depth }, (_, index) => index), weights: 'weights', imageGradient: false },
-      ...{ erase: false, mix: 'none', tokenTargets: 'none', mode: 'train', positions: false },
+      ...{ erase: false, mix: 'none', tokenTargets: 'none', mode: 'train', positions: false, features: false },
     },
     model,
     layoutOf(model),

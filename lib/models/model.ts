@@ -50,6 +50,8 @@ export interface BuildOptions {
 export interface Outputs {
   /** (B, classes) or (B, 1, classes). */
   readonly logits: Tensor
+  /** What the head makes the logits of, (B, D) or (B, 1, D): the class token, or the mean of the last feature map. */
+  readonly features: Tensor
   /**
    * Of a head for every token, (B, tokens, classes), where the network has one; each where its own image has it. Where
    * positions were asked for, of the one head at each of them, (B, positions, classes) in rows of the image.

@@ -154,9 +154,10 @@ function build(graph: Graph, options: BuildOptions, configuration: ResnetConfigu
     }
     x = y
   }
-  const classify = (features: Tensor) => linear(graph, features, parameter('fc.weight'), parameter('fc.bias'))
-  const logits = classify(globalAveragePool(graph, x))
-  return positions ? { logits, tokenLogits: classify(x) } : { logits } // (B, h, w, classes): a position after the other
+  const classify = (map: Tensor) => linear(graph, map, parameter('fc.weight'), parameter('fc.bias'))
+  const features = globalAveragePool(graph, x)
+  // (B, h, w, classes): a position after the other
+  return { logits: classify(features), features, ...(positions && { tokenLogits: classify(x) }) }
 }
 
 /** Throws CONFIG unless the first block of every stage runs: it alone fits between the stages' widths and resolutions. */

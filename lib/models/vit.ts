@@ -126,8 +126,9 @@ function build(graph: Graph, options: BuildOptions, configuration: VitConfigurat
     stream.add(stream.mlp(`${block}.`), 2 * index + 1)
   }
   const y = stream.norm('norm')
-  const logits = dense(y.shape[1] === 1 ? y : selectToken(graph, y), 'head')
-  return positions ? { logits, tokenLogits: dense(dropToken(graph, y), 'head') } : { logits }
+  const features = y.shape[1] === 1 ? y : selectToken(graph, y)
+  const logits = dense(features, 'head')
+  return { logits, features, ...(positions && { tokenLogits: dense(dropToken(graph, y), 'head') }) }
 }
 
 export function createVit(name: string, configuration: VitConfiguration): Model {

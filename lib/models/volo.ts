@@ -264,10 +264,12 @@ function build(graph: Graph, options: BuildOptions, numbers: Numbers, blocks: re
     classToken.add(dense(classAttention(graph, q, kv, numbers.coarseHeads), `${prefix}attn.proj`))
     classToken.add(classToken.mlp(prefix))
   }
-  const logits = dense(classToken.norm('norm'), 'head') // (B, 1, classes)
+  const features = classToken.norm('norm') // (B, 1, D)
+  const logits = dense(features, 'head') // (B, 1, classes)
   const tokenLogits = dense(norm('norm'), 'aux_head') // (B, N, classes)
-  if (training === undefined) return { logits: addTokenMax(graph, logits, tokenLogits, tokenShare), tokenLogits }
-  return { logits, tokenLogits: mixBox ? mixTokens(graph, tokenLogits, mixBox, 1) : tokenLogits }
+  if (training === undefined)
+    return { logits: addTokenMax(graph, logits, tokenLogits, tokenShare), features, tokenLogits }
+  return { logits, features, tokenLogits: mixBox ? mixTokens(graph, tokenLogits, mixBox, 1) : tokenLogits }
 }
 
 /** `blocks`: outlookers and transformers, where they are not the configuration's own. */

@@ -56,6 +56,8 @@ export interface ForwardOptions extends Common, TargetOptions {
    * vision transformer at its patches, of a ResNet on its last feature map, of a VOLO its head for tokens.
    */
   positions?: boolean
+  /** Gives as `features` what the head makes the logits of (B, D): the class token, or the mean of the last feature map. */
+  features?: boolean
 }
 
 export interface GradientOptions extends Common, Required<TargetOptions> {
@@ -72,7 +74,7 @@ export type BatchOptions = ForwardOptions & Partial<GradientOptions & StepOption
 /** Of those that are not checked whole by what reads them. */
 const fields: Readonly<Partial<Record<keyof BatchOptions, Kind>>> = {
   ...{ resolution: 'number', microBatch: 'number', step: 'number', learningRate: 'number', stochasticDepth: 'number' },
-  ...{ keepProbability: 'numbers', imageGradient: 'boolean', positions: 'boolean' },
+  ...{ keepProbability: 'numbers', imageGradient: 'boolean', positions: 'boolean', features: 'boolean' },
 }
 
 /** Throws CONFIG or SHAPE unless the options of a call are each of its kind. */
@@ -119,6 +121,7 @@ export function prepare(
     weights: checkWeights(options.weights, settings.averages),
     imageGradient: options.imageGradient ?? false,
     positions: kind === 'forward' && (options.positions ?? false),
+    features: kind === 'forward' && (options.features ?? false),
   }
   const values: Values = {}
   Object.assign(values, imageValues, targetValues, keepValues, mixedValues, tokenValues)

@@ -36,6 +36,8 @@ export interface SessionOptions {
   classWeight?: number
   /** Weight of the loss of the tokens, where their targets are given; 0.5 unless given. */
   denseWeight?: number
+  /** false: forward passes alone, in a quarter of the memory; true unless given. */
+  training?: boolean
 }
 
 export interface LossScaleOptions {
@@ -52,6 +54,8 @@ export interface LossScaleOptions {
 /** What every call of a session shares, and the loss scale that it begins with. */
 export interface SessionSettings extends Settings {
   readonly initialScale: number
+  /** Whether there are gradients and moments. */
+  readonly training: boolean
 }
 
 /** Fills in what is not given. Throws CONFIG for what no session can have. */
@@ -63,7 +67,13 @@ export function resolveOptions(options: SessionOptions): SessionSettings {
 function checkSessionOptions(options: SessionOptions): void {
   checkOptions('the options of a session', options, {
     ...{ device: 'mapping', model: 'mapping', precision: 'string', lossScale: 'mapping', seed: 'number' },
-    ...{ optimizer: 'mapping', labelSmoothing: 'number', classWeight: 'number', denseWeight: 'number' },
+    ...{
+      optimizer: 'mapping',
+      labelSmoothing: 'number',
+      classWeight: 'number',
+      denseWeight: 'number',
+      training: 'boolean',
+    },
   })
   const { device, model, optimizer = {}, lossScale = {} } = options
   if (typeof device?.handle !== 'object' || device.handle === null)
@@ -92,6 +102,7 @@ function settingsOf({
   classWeight = 1,
   denseWeight = 0.5,
   lossScale = {},
+  training = true,
 }: SessionOptions): SessionSettings {
   const { initial = 2 ** 16, interval = 2000, growth = 2, backoff = 0.5 } = lossScale
   const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.05, clip = null, averages = [] } = optimizer
@@ -117,9 +128,7 @@ function settingsOf({
     throw new AutoprogError('CONFIG', expected('a positive integer', 'lossScale.interval', interval))
   if (clip !== null) within('clip', clip, Number.MIN_VALUE, Infinity)
   return {
-    precision,
-    classWeight,
-    denseWeight,
+    ...{ precision, training, classWeight, denseWeight },
     lossScale: { growth, backoff, interval },
     initialScale: initial,
     defaultMicroBatch: device.kind === 'cpu' ? cachedMicroBatch : (batch) => batch,

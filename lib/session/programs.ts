@@ -42,6 +42,7 @@ export function buildProgram(
   if (kind !== 'step') {
     addOutput(graph, 'logits', outputs.logits, true)
     if (outputs.tokenLogits) addOutput(graph, 'tokenLogits', outputs.tokenLogits, true)
+    if (request.features) addOutput(graph, 'features', outputs.features, true)
   }
   if (request.targets !== 'none') {
     const scaling = kind !== 'forward' && settings.precision === 'fp16' ? scalingOf(graph) : undefined

@@ -32,6 +32,8 @@ export interface ProgramRequest {
   readonly imageGradient: boolean
   /** Whether the logits at every position are given besides. */
   readonly positions: boolean
+  /** Whether what the head reads is given besides. */
+  readonly features: boolean
 }
 
 /** Of label maps: the best classes at each of height x width positions. */

@@ -43,6 +43,7 @@ export interface Session {
   forward(options: ForwardOptions): Promise<{
     logits: Float32Array
     tokenLogits?: Float32Array
+    features?: Float32Array
     loss?: number
     correct?: number
     correct5?: number
@@ -134,8 +135,14 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   }
   /** The same with arrays that the caller cannot change any more. */
   const held = <T>(options: T): T => copyOf(options, (array) => hostCopy(store.handle, array))
+  const checkTraining = () => {
+    if (settings.training) return
+    const hint = 'leave training: false out of the options of createSession'
+    throw new AutoprogError('CONFIG', 'The session was made for forward passes alone', { hint })
+  }
   /** Runs a program, within the queue. The addon holds its inputs once it is called; until then we do. */
   const run = async (kind: ProgramRequest['kind'], batch: BatchOptions): Promise<Values> => {
+    if (kind !== 'forward') checkTraining()
     const { request, values } = prepare(kind, batch, model, settings)
     const key = JSON.stringify(request)
     const known = programs.get(key)
@@ -166,8 +173,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     averages,
     forward: (options) =>
       withBatch(options, async (batch) => {
-        const { logits, tokenLogits, loss, counts } = await run('forward', batch)
-        return { ...logitsOf(logits, tokenLogits), ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
+        const { logits, tokenLogits, features, loss, counts } = await run('forward', batch)
+        const asked = features && { features: features as Float32Array }
+        return { ...logitsOf(logits, tokenLogits), ...asked, ...(loss && { loss: loss[0]! }), ...countsOf(counts) }
       }),
     lossAndGradients: (options) =>
       withBatch(options, async (batch) => {
@@ -212,6 +220,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
       }),
     grow: (layers, growth = {}) =>
       queued(async () => {
+        checkTraining()
         checkKind('mapping', 'the options of a growth', growth)
         const grown = growParameters(await store.state(), model, layers, { ...growth, seed, averages })
         const next = await openStore(device, layoutOf(grown.model), settings, grown.model.name)

@@ -27,11 +27,11 @@ export interface ParameterStore {
 export async function openStore(
   device: Device,
   layout: Layout,
-  { averages, precision, initialScale }: SessionSettings,
+  { averages, precision, initialScale, training }: SessionSettings,
   name: string,
 ): Promise<ParameterStore> {
   const names = [...layout.entries.keys()]
-  const sizes = arenaSizes(layout, averages, precision)
+  const sizes = arenaSizes(layout, { averages, precision, training })
   checkRoom(device, layout, sizes, name)
   const handle = await native(() => addon().createSession(device.handle, Object.values(sizes)))
   const write = (arena: Arena, values: TypedArray) =>
@@ -43,8 +43,7 @@ export async function openStore(
   /** What is kept of every parameter, in as many values as it has. */
   const copies: readonly ParameterArena[] = [
     'weights',
-    'moment1',
-    'moment2',
+    ...(training ? (['moment1', 'moment2'] as const) : []),
     ...averages.map((_, index): ParameterArena => `ema${index}`),
   ]
   return {
@@ -143,10 +142,14 @@ function checkRoom(device: Device, layout: Layout, sizes: Needs, name: string): 
 }
 
 /** Bytes of every arena, in the order of their indices. */
-function arenaSizes(layout: Layout, averages: readonly number[], precision: SessionSettings['precision']): Needs {
+function arenaSizes(
+  layout: Layout,
+  { averages, precision, training }: Pick<SessionSettings, 'averages' | 'precision' | 'training'>,
+): Needs {
   const parameters = 4 * layout.size
+  const trained = training ? parameters : 0
   return {
-    ...{ activations: 0, weights: parameters, gradients: parameters, moment1: parameters, moment2: parameters },
+    ...{ activations: 0, weights: parameters, gradients: trained, moment1: trained, moment2: trained },
     ...{ steps: 4 * layout.entries.size, low: precision === 'fp32' ? 0 : 2 * layout.size, scaling: 16 },
     ...Object.fromEntries(averages.map((_, index) => [`ema${index}`, parameters])),
   }

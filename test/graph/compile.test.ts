@@ -92,6 +92,7 @@ const request: ProgramRequest = {
   mix: 'none',
   tokenTargets: 'none',
   positions: false,
+  features: false,
   mode: 'train',
 }
 

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { ErrorCode } from './errors.js'
 import { AutoprogError, checkOptions, expected } from './errors.js'
+import { packageRoot } from './package.js'
 
 /** The only file that loads the addon. Handles are opaque; closing one twice is harmless, using a closed one an error. */
 
@@ -102,9 +102,7 @@ function load(): Addon {
 function findAddon(): string {
   const given = process.env.AUTOPROG_ADDON
   if (given) return given
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder)
-  const built = join(folder, 'build', 'Release', 'autoprog.node')
+  const built = join(packageRoot(), 'build', 'Release', 'autoprog.node')
   if (existsSync(built)) return built
   try {
     return require.resolve(`${prebuiltPackage()}/autoprog.node`)

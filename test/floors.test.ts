@@ -5,11 +5,12 @@ import { test } from './serial.js'
 const root = join(import.meta.dirname, '..')
 
 /** What each floor may import besides itself; from the ground up. `graph` and `data` stand side by side and never meet below `training`. */
-const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors', 'folder', 'memory']
+const ground = ['errors', 'random', 'native', 'checksum', 'half', 'safetensors', 'folder', 'memory', 'package']
 const allowed: Record<string, readonly string[]> = {
   errors: [],
   random: ['errors'],
-  native: ['errors'],
+  package: [],
+  native: ['errors', 'package'],
   checksum: [],
   half: [],
   folder: [],

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nearest } from '../errors.js'
+import { packageVersion } from '../package.js'
 import { type Config, resolveConfig, withScheme } from '../recipe/config.js'
 import { compareRuns, comparisonMarkdown, comparisonNote, comparisonTable } from '../report/comparison.js'
 import { wrap } from '../report/fit.js'
@@ -22,7 +23,6 @@ import {
 } from './compare-plan.js'
 import { type Entry, findRuns, makeRuns, reportStop } from './compare-runs.js'
 import { listenForInterrupt } from './interrupt.js'
-import { packageVersion } from './package.js'
 import { addRecipeOptions, loadRecipe, type RecipeOptions } from './recipe.js'
 
 interface CompareOptions extends CommonOptions, RecipeOptions {

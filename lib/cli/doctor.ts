@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { AutoprogError } from '../errors.js'
 import type { Device } from '../native.js'
+import { packageRoot, packageVersion } from '../package.js'
 import { describeMachine } from '../report/machine.js'
 import { table } from '../report/table.js'
 import { lookOf } from '../report/terminal.js'
 import { type CommonOptions, createCommand, failureText, printResult } from './command.js'
-import { packageRoot, packageVersion } from './package.js'
 
 interface Problem {
   code: string

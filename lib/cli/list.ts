@@ -10,7 +10,7 @@ import { table } from '../report/table.js'
 import { type Look, lookOf, paint } from '../report/terminal.js'
 import { type CommonOptions, createCommand, printResult } from './command.js'
 import { comparedSchemes } from './compare-plan.js'
-import { findRecipe, recipeNames } from './package.js'
+import { findRecipe, recipeNames } from './recipe-files.js'
 
 const example = `autoprog list
 autoprog list --json`

@@ -1,5 +1,6 @@
 /** The command line: routes to one file per command. */
 import { Command } from 'commander'
+import { packageVersion } from '../package.js'
 import { annotateCommand } from './annotate.js'
 import { checkCommand } from './check.js'
 import { reportFailure } from './command.js'
@@ -11,7 +12,6 @@ import { helpCommand } from './help.js'
 import { listCommand } from './list.js'
 import { outliveReaders } from './output.js'
 import { packCommand } from './pack.js'
-import { packageVersion } from './package.js'
 import { paperCommand } from './paper.js'
 import { trainCommand } from './train.js'
 

@@ -6,7 +6,7 @@ import { AutoprogError } from '../errors.js'
 import { type Config, loadConfig, type Override } from '../recipe/config.js'
 import { adapt } from './adapt.js'
 import { parseNumber } from './command.js'
-import { findRecipe } from './package.js'
+import { findRecipe } from './recipe-files.js'
 
 /** What is trained without a recipe, and with data of one's own. */
 export const [defaultRecipe, ownRecipe] = ['fashion-mnist', 'own-images']

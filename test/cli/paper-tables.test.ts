@@ -1,7 +1,7 @@
 import { scheduleCost } from '../../lib/cli/flops.js'
-import { findRecipe } from '../../lib/cli/package.js'
 import { paperComparison, paperMarkdown } from '../../lib/cli/paper-report.js'
 import { type PaperRow, type PaperTable, paperTables, selectRows } from '../../lib/cli/paper-tables.js'
+import { findRecipe } from '../../lib/cli/recipe-files.js'
 import { fullNetworkOf } from '../../lib/growth/space.js'
 import { createModel } from '../../lib/models/registry.js'
 import { type Config, loadConfig } from '../../lib/recipe/config.js'

@@ -1,19 +1,8 @@
-/** The package as installed: the same from `lib/` and from `dist/lib/`. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { basename, dirname, extname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+/** The recipes of the package, and those of users. */
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, extname, join } from 'node:path'
 import { AutoprogError, expected, nearest } from '../errors.js'
-
-/** The folder that holds package.json, `recipes/` and `native/`. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return folder
-}
-
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version
-}
+import { packageRoot } from '../package.js'
 
 /** A recipe by path or by the name of one in the package (`mnist`). Throws CONFIG with the nearest name. */
 export function findRecipe(recipe: string): string {

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findRecipe } from '../../lib/cli/package.js'
+import { findRecipe } from '../../lib/cli/recipe-files.js'
 import type { AutoprogError } from '../../lib/errors.js'
 import { test } from '../serial.js'
 

@@ -4,15 +4,19 @@ import { readdir, readlink, realpath, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { brokenImage, type Fault, type ImageFault } from '../lib/data/image/fault.js'
 import { imageEnding } from '../lib/data/image/format.js'
-import { tooManyBytes } from '../lib/data/image/limits.js'
 import type { Dataset, LoadOptions } from '../lib/data/source/dataset.js'
-import { openFile } from '../lib/data/source/files.js'
-import { decodeDataset, listTrees } from '../lib/data/source/image-tree.js'
+import { readImageFile } from '../lib/data/source/files.js'
+import { decodeDataset, type ImageTree, listTrees } from '../lib/data/source/image-tree.js'
 import { AutoprogError } from '../lib/errors.js'
 import { cachedScan, isFault, isListOf, isPairOfTexts, isPathBelow } from './scan-cache.js'
 
 /** Lists the folder without reading its images. Throws DATA where it cannot be read or is not laid out so. */
 export async function listImageFolder(folder: string, options: LoadOptions = {}): Promise<Dataset> {
+  return listTrees(basename(folder) || folder, { train: await openFolder(folder, options) }, options)
+}
+
+/** All files below the folder. Throws DATA where it cannot be read. */
+export async function openFolder(folder: string, options: LoadOptions = {}): Promise<ImageTree> {
   const { files, folders, faults, ...found } = await cachedScan({
     path: folder,
     scan: () => listTree(folder, options),
@@ -29,33 +33,19 @@ export async function listImageFolder(folder: string, options: LoadOptions = {})
     const name = join(folder, path)
     const fault = broken.get(path)
     if (fault !== undefined) throw brokenImage(name, fault.fault, fault.reason)
-    return readImage(name, placeOf(path))
+    return readImageFile(name, placeOf(path))
   }
   const fileOf = (path: string) => {
     const place = placeOf(path)
     return broken.has(path) || typeof place !== 'string' ? undefined : place
   }
   const sizeOf = async (path: string) => (await stat(placeOf(path))).size
-  const train = { source: folder, files, folders, faults, read, fileOf, sizeOf, async close() {} }
-  return listTrees(basename(folder) || folder, { train }, options)
+  return { source: folder, files, folders, faults, read, fileOf, sizeOf, async close() {} }
 }
 
 /** The same with its images decoded where they are all alike. Throws DATA also where too many of them are broken. */
 export async function loadImageFolder(folder: string, options: LoadOptions = {}): Promise<Dataset> {
   return decodeDataset(await listImageFolder(folder, options), options)
-}
-
-/** The bytes of an image file, where they are not more than any image has. */
-async function readImage(name: string, place: string | Buffer): Promise<Uint8Array> {
-  const unreadable = (cause: unknown) => Promise.reject(brokenImage(name, 'unreadable', cause))
-  const file = await openFile(place).catch(unreadable)
-  try {
-    const large = tooManyBytes(name, (await file.stat()).size)
-    if (large !== undefined) throw large
-    return await file.readFile().catch(unreadable)
-  } finally {
-    await file.close()
-  }
 }
 
 interface Tree {

@@ -26,8 +26,21 @@ const allowed: Record<string, readonly string[]> = {
   session: [...ground, 'data', 'graph', 'ops', 'models'],
   recipe: [...ground, 'models', 'growth', 'session'],
   training: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth', 'session', 'recipe'],
-  index: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'recipe', 'training'],
-  cli: [...ground, 'report', 'data', 'datasets', 'models', 'growth', 'session', 'recipe', 'training', 'index'],
+  inference: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'training'],
+  index: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'recipe', 'training', 'inference'],
+  cli: [
+    ...ground,
+    'report',
+    'data',
+    'datasets',
+    'models',
+    'growth',
+    'session',
+    'recipe',
+    'training',
+    'inference',
+    'index',
+  ],
 }
 
 /** The files that each file imports, types included; paths from the root, as `lib/graph/tensor.ts`. */

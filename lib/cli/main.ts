@@ -13,6 +13,7 @@ import { listCommand } from './list.js'
 import { outliveReaders } from './output.js'
 import { packCommand } from './pack.js'
 import { paperCommand } from './paper.js'
+import { predictCommand } from './predict.js'
 import { trainCommand } from './train.js'
 
 const program: Command = new Command('autoprog')
@@ -37,6 +38,7 @@ for (const create of [
   packCommand,
   annotateCommand,
   evaluateCommand,
+  predictCommand,
   flopsCommand,
   listCommand,
   doctorCommand,

@@ -5,7 +5,7 @@ import { datasetNames } from '../../datasets/index.js'
 import { AutoprogError } from '../errors.js'
 import { type Config, configToYaml, scheduleKinds } from '../recipe/config.js'
 import { wrap } from '../report/fit.js'
-import { hasCheckpoint, hasSummary, lastCheckpoint, readSummary } from '../report/run-folder.js'
+import { bestFile, hasCheckpoint, hasSummary, readSummary } from '../report/run-folder.js'
 import { lookOf, printLine } from '../report/terminal.js'
 import { eventText, summaryText, valueColumn } from '../report/text.js'
 import {
@@ -79,8 +79,8 @@ async function train(recipe: string | undefined, options: TrainOptions): Promise
   const request = { config, out, resume, stream, interrupt, ...(baseline === undefined ? {} : { baseline }) }
   const summary = await runTraining(request).finally(interrupt.release)
   if (summary !== undefined) {
-    printLine(stream, wrap(`${'weights'.padEnd(valueColumn)}${lastCheckpoint(out)}`, lookOf(stream).width))
-    printLine(stream, `${'next'.padEnd(valueColumn)}npx autoprog evaluate ${shellWord(out)}`)
+    printLine(stream, wrap(`${'model'.padEnd(valueColumn)}${bestFile(out)}`, lookOf(stream).width))
+    printLine(stream, `${'next'.padEnd(valueColumn)}npx autoprog predict ${shellWord(out)} IMAGES…`)
     return options.json ? printResult(options, { run: out, summary }, '') : undefined
   }
   process.exitCode = interrupt.status() ?? 1

@@ -165,6 +165,15 @@ export interface Cost {
   speedupTheoretical: number
 }
 
+/** Weights that did best on the images that choose. */
+export interface Best {
+  epoch: number
+  /** The decay of the average; null for the weights themselves. */
+  average: number | null
+  top1: number
+  on: 'validation' | 'test'
+}
+
 /** `summary.json`; unknown is null. */
 export interface Summary extends LoaderFigures {
   scheme: string
@@ -196,6 +205,8 @@ export interface Summary extends LoaderFigures {
   bestEmaDecay: number | null
   /** … which these images chose; absent in early runs, where it was the test images. */
   chosenBy?: 'validation' | 'test'
+  /** The best of all epochs; absent in early runs. */
+  best?: Best
   /** Steps that were skipped because fp16 gradients overflowed; null with other precisions. */
   skippedSteps: number | null
   stages: StageSummary[]

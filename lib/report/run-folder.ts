@@ -58,6 +58,12 @@ export function readEvents(folder: string): TrainingEvent[] {
   })
 }
 
+/** The best weights so far, a model file, … */
+export const bestFile = (folder: string) => join(folder, 'best.safetensors')
+
+/** … and what they are, as a text. */
+export const modelFile = (folder: string) => join(folder, 'model.json')
+
 /** Whether a run can be resumed: it has written a checkpoint, to its end. */
 export function hasCheckpoint(folder: string): boolean {
   return lastCheckpoint(folder) !== undefined
@@ -74,7 +80,7 @@ export function lastCheckpoint(folder: string): string | undefined {
 
 /** What a run writes into its folder, its comparison beside it, and what a killed one leaves. */
 const ownName =
-  /^(\..*|lost\+found|checkpoints|(config\.yaml|asked\.yaml|data\.json|events\.jsonl|summary\.json|run\.lock)(\..*)?)$/
+  /^(\..*|lost\+found|checkpoints|(config\.yaml|asked\.yaml|data\.json|model\.json|best\.safetensors|events\.jsonl|summary\.json|run\.lock)(\..*)?)$/
 
 /** Throws CHECKPOINT where a new run would lie among the files of something else, or where a file is in its place. */
 export function checkPlace(folder: string): void {

@@ -1,5 +1,6 @@
 /** What a person reads of a run: one block of text for each event worth a line, no wider than the look says. */
 import type {
+  Best,
   Cost,
   EpochEvent,
   SearchEvent,
@@ -97,7 +98,7 @@ export function barText(event: StepEvent, pace: Pace, width: number): string {
 
 /** The end of a run: the schedule it went through, accuracy, time, cost, speed-ups. */
 export function summaryText(summary: Summary, look: Look = plain): string {
-  const { speedupTheoretical, speedupPractical, top1, top1Ema, bestEmaDecay } = summary
+  const { speedupTheoretical, speedupPractical, top1, top1Ema, bestEmaDecay, best } = summary
   const average =
     bestEmaDecay === null
       ? ''
@@ -118,6 +119,7 @@ export function summaryText(summary: Summary, look: Look = plain): string {
       ? [wrap('mean MACs count the search of a stage too, which tries other networks', look.width)]
       : []),
     line('top-1', `weights ${percent(top1)}${average}`),
+    ...(best ? [line('best, kept', bestText(best))] : []),
     line(
       'training time',
       `${duration(summary.seconds)} (${duration(summary.totalSeconds)} with evaluation and checkpoints; waited for data ${percent(summary.waitShare)})`,
@@ -141,6 +143,11 @@ export function summaryText(summary: Summary, look: Look = plain): string {
       `${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
     ),
   ].join('\n')
+}
+
+function bestText({ epoch, average, top1, on }: Best): string {
+  const which = average === null ? 'weights' : `average, decay ${average},`
+  return `${which} of epoch ${epoch}: ${percent(top1)} of the ${on === 'validation' ? 'validation' : 'held-out'} images`
 }
 
 /** Where the values of a summary begin. */

@@ -36,6 +36,8 @@ export interface SessionOptions {
   classWeight?: number
   /** Weight of the loss of the tokens, where their targets are given; 0.5 unless given. */
   denseWeight?: number
+  /** The first weights by the names of the parameters; drawn by the seed unless given. */
+  weights?: ReadonlyMap<string, Float32Array>
   /** false: forward passes alone, in a quarter of the memory; true unless given. */
   training?: boolean
 }
@@ -73,6 +75,7 @@ function checkSessionOptions(options: SessionOptions): void {
       classWeight: 'number',
       denseWeight: 'number',
       training: 'boolean',
+      weights: 'map',
     },
   })
   const { device, model, optimizer = {}, lossScale = {} } = options

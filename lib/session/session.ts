@@ -162,8 +162,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     return queued(() => work(given))
   }
 
+  const { weights } = options
   await store.reset(
-    new Map(model.parameters.map((specification) => [specification.name, initialValues(specification, seed)])),
+    new Map(model.parameters.map((each) => [each.name, weights ? weights.get(each.name)! : initialValues(each, seed)])),
   )
   return {
     get model() {

@@ -158,8 +158,8 @@ function arenaSizes(
 function pack(layout: Layout, values: ReadonlyMap<string, Float32Array>): Float32Array {
   const packed = new Float32Array(layout.size)
   for (const [name, slot] of layout.entries) {
-    const value = values.get(name)!
-    if (value.length !== slot.count) throw new AutoprogError('SHAPE', expected(`${slot.count} values`, name, value))
+    const value = values.get(name)
+    if (value?.length !== slot.count) throw new AutoprogError('SHAPE', expected(`${slot.count} values`, name, value))
     packed.set(value, slot.offset)
   }
   return packed

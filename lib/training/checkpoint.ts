@@ -67,7 +67,7 @@ export async function saveCheckpoint(
 
 /** Removes the temporary files of a process that was killed while it wrote to a run folder, which has no writer else. */
 export async function clearLeftovers(run: string): Promise<void> {
-  const partial = /^(step-\d+\.safetensors\.\d+|config\.yaml|data\.json|summary\.json)\.tmp$/
+  const partial = /^((step-\d+|best)\.safetensors\.\d+|model\.json|config\.yaml|data\.json|summary\.json)\.tmp$/
   for (const folder of [run, folderOf(run)])
     for (const file of await readdir(folder).catch(() => []))
       if (partial.test(file)) await rm(join(folder, file), { force: true })

@@ -31,6 +31,10 @@ export function evaluationOf({ evaluation, augmentation }: Config, split: Sizes)
   return { fraction: crop === 'auto' ? (isSmallSquare(split) ? 1 : 0.875) : crop, filter: augmentation.filter }
 }
 
+/** Whether evaluation images are copied as they are, for the device to scale them bilinearly. */
+export const isScaledOnDevice = ({ uniform }: Sizes, fraction: number) =>
+  uniform !== undefined && uniform.width === uniform.height && fraction === 1
+
 /** A model for images of one's own, by their size and by what will compute it. */
 function modelFor({ train, channels }: Dataset, device: Device): { model: Config['model']; why: string; name: string } {
   const network = { kind: 'vit', channels } as const

@@ -68,6 +68,7 @@ export function summaryOf(run: Run, tested: TestEvent | undefined): Summary {
     top1Ema: figures?.emas.find(({ decay }) => decay === best?.decay)?.top1 ?? null,
     bestEmaDecay: best?.decay ?? null,
     chosenBy: dataset.validation ? 'validation' : 'test',
+    ...(state.best && { best: state.best }),
     totalSeconds: totalSeconds(),
     flopsFull: model.flops(),
     baselineSeconds: options.baseline === undefined ? null : readSummary(options.baseline).seconds,

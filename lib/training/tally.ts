@@ -123,6 +123,7 @@ export function summarize(
     | 'top1Ema'
     | 'bestEmaDecay'
     | 'chosenBy'
+    | 'best'
     | 'totalSeconds'
   > & { flopsFull: number; baselineSeconds: number | null },
 ): Summary {

@@ -13,6 +13,7 @@ import type { SessionState } from '../session/grow.js'
 import type { Session } from '../session/session.js'
 import { createSession } from '../session/session.js'
 import { loadCheckpoint } from './checkpoint.js'
+import { classCount } from './describe-checkpoint.js'
 import { classesOfData, labelledAs } from './run-data.js'
 
 export interface Trained {
@@ -53,12 +54,7 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
   }
   const config = loadConfig({ file: recipe })
   const { tensors, trainer, ...saved } = await loadCheckpoint(run, undefined, file)
-  const bias = tensors.get('weights/head.bias') ?? tensors.get('weights/fc.bias')
-  if (bias === undefined)
-    throw new AutoprogError('CHECKPOINT', `${saved.path} holds no classifier (head.bias or fc.bias)`, {
-      hint: 'Give the folder of a run, with the checkpoints that it has written.',
-    })
-  const count = bias.values.length
+  const count = classCount(saved.path, tensors)
   const classes = saved.data?.classes ?? (await classesOfData(config, count))
   // Of the run's own data only what was held out can be tested, by whatever path they are named.
   const own = data === undefined || samePlace(data, config.data)

@@ -4,7 +4,7 @@ import type { DataIdentity } from '../data/source/fingerprint.js'
 import type { Blocks } from '../growth/layer-map.js'
 import type { SearchState } from '../growth/search.js'
 import type { Subnetwork } from '../growth/space.js'
-import type { EpochEvent } from '../report/events.js'
+import type { Best, EpochEvent } from '../report/events.js'
 import type { TunerState } from './micro-batch.js'
 import { noWork, type Tally } from './tally.js'
 
@@ -26,6 +26,8 @@ export interface TrainerState {
   /** An epoch has ended and was not evaluated yet. */
   epochDue: boolean
   lastEpoch: EpochEvent | undefined
+  /** Of all epochs; unknown of those before an early checkpoint. */
+  best?: Best | undefined
 }
 
 const number = z.number()
@@ -54,6 +56,9 @@ const trainerState = z.object({
   }),
   lastEpoch: z
     .looseObject({ top1: number.nullable(), top5: number.nullable(), testLoss: number.nullable(), emas: accuracies })
+    .optional(),
+  best: z
+    .object({ epoch: count, average: number.nullable(), top1: number, on: z.enum(['validation', 'test']) })
     .optional(),
 })
 

@@ -10,6 +10,7 @@ import { operatorOf } from '../recipe/values.js'
 import type { EpochEvent, StartEvent, StepEvent, TrainingEvent } from '../report/events.js'
 import { checkPlace, hasCheckpoint, hasSummary, recordEvents } from '../report/run-folder.js'
 import { lockRun } from '../report/run-lock.js'
+import { keepBest } from './best.js'
 import { saveCheckpoint } from './checkpoint.js'
 import { bottleneck, workersOf } from './preparation.js'
 import type { Run, TrainOptions } from './run.js'
@@ -256,6 +257,7 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
     learningRate: rateAt(run, state.step - 1),
     evaluateSeconds: (performance.now() - started) / 1000,
   }
+  await keepBest(run, event)
   state.lastEpoch = event
   state.epochDue = false
   run.savedAt = undefined

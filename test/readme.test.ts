@@ -99,7 +99,19 @@ test('every page and picture that the documents name is there', (t) => {
 })
 
 test('every command and recipe that the documents tell to type exists', (t) => {
-  const commands = ['train', 'compare', 'check', 'pack', 'annotate', 'evaluate', 'flops', 'list', 'doctor', 'paper', 'predict']
+  const commands = [
+    'train',
+    'compare',
+    'check',
+    'pack',
+    'annotate',
+    'evaluate',
+    'flops',
+    'list',
+    'doctor',
+    'paper',
+    'predict',
+  ]
   for (const page of ['README.md', 'docs/results.md', 'docs/paper-tables.md', 'docs/token-labels.md']) {
     const text = readFileSync(join(root, page), 'utf8')
     for (const [line, command, first] of text.matchAll(/npx autoprog (\S+?)`? +([\w./-]+)/g)) {

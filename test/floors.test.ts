@@ -27,7 +27,8 @@ const allowed: Record<string, readonly string[]> = {
   recipe: [...ground, 'models', 'growth', 'session'],
   training: [...ground, 'report', 'data', 'datasets', 'graph', 'ops', 'models', 'growth', 'session', 'recipe'],
   inference: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'training'],
-  index: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'recipe', 'training', 'inference'],
+  export: [...ground, 'data', 'graph', 'ops', 'models', 'inference'],
+  index: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'recipe', 'training', 'inference', 'export'],
   cli: [
     ...ground,
     'report',
@@ -39,6 +40,7 @@ const allowed: Record<string, readonly string[]> = {
     'recipe',
     'training',
     'inference',
+    'export',
     'index',
   ],
 }

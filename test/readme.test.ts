@@ -111,6 +111,7 @@ test('every command and recipe that the documents tell to type exists', (t) => {
     'doctor',
     'paper',
     'predict',
+    'export',
   ]
   for (const page of ['README.md', 'docs/results.md', 'docs/paper-tables.md', 'docs/token-labels.md']) {
     const text = readFileSync(join(root, page), 'utf8')

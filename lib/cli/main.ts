@@ -7,6 +7,7 @@ import { reportFailure } from './command.js'
 import { compareCommand } from './compare.js'
 import { doctorCommand } from './doctor.js'
 import { evaluateCommand } from './evaluate.js'
+import { exportCommand } from './export.js'
 import { flopsCommand } from './flops.js'
 import { helpCommand } from './help.js'
 import { listCommand } from './list.js'
@@ -39,6 +40,7 @@ for (const create of [
   annotateCommand,
   evaluateCommand,
   predictCommand,
+  exportCommand,
   flopsCommand,
   listCommand,
   doctorCommand,

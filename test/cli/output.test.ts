@@ -74,10 +74,7 @@ test('without a recipe, a resume finds the last run that has not ended', async (
   const run = (flags: string) => shell(`$autoprog train ${flags}`)
   const short = run('colours.yaml --out runs/short --epochs 1')
   t.is(short.status, 0, short.stderr)
-  t.regex(
-    short.stdout,
-    /^weights +runs\/short\/checkpoints\/step-\d+\.safetensors\nnext +npx autoprog evaluate runs\/short$/m,
-  )
+  t.regex(short.stdout, /^model +runs\/short\/best\.safetensors\nnext +npx autoprog predict runs\/short IMAGES…$/m)
   const ended = run('--resume')
   t.regex(ended.stderr, /There is no run to resume in runs\n/)
   cpSync(join(folder, 'pipe'), join(folder, 'runs', 'half way'), { recursive: true })

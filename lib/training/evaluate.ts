@@ -1,5 +1,7 @@
 /** Held-out accuracy of a finished or interrupted run, from its last checkpoint. */
-import { checkKind, checkOptions } from '../errors.js'
+import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
+import { collectGuesses, type Guesses } from '../evaluation/guesses.js'
+import { type Metrics, metricsOf } from '../evaluation/metrics.js'
 import type { WeightsName } from '../session/batch.js'
 import { allLayers } from '../session/session.js'
 import type { Accuracy } from './held-out.js'
@@ -15,6 +17,8 @@ export interface EvaluateOptions {
   data?: string
   /** Pixels; what the run evaluated at unless given. */
   resolution?: number
+  /** 'flip' shows each image its mirror image too, and takes the mean of both probabilities. */
+  tta?: 'flip'
   signal?: AbortSignal
   /** Told after every batch how many images are evaluated. */
   onProgress?: (done: number, total: number) => void
@@ -22,6 +26,8 @@ export interface EvaluateOptions {
 
 export interface EvaluateResult extends Accuracy {
   readonly emas: (Accuracy & { decay: number })[]
+  /** Where the best of the copies fails: the decay of that average, null for the weights themselves, and its figures. */
+  readonly best: { readonly average: number | null } & Metrics
   readonly images: number
   readonly resolution: number
   readonly notices: readonly string[]
@@ -33,9 +39,10 @@ export interface EvaluateResult extends Accuracy {
  */
 export async function evaluate(run: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   checkKind('path', 'the run', run)
-  const kinds = { data: 'path', resolution: 'number', signal: 'signal', onProgress: 'function' } as const
+  const kinds = { data: 'path', resolution: 'number', tta: 'string', signal: 'signal', onProgress: 'function' } as const
   checkOptions('the options of an evaluation', options, kinds)
-  const { data, signal } = options
+  const { data, signal, tta } = options
+  if (tta !== undefined && tta !== 'flip') throw new AutoprogError('CONFIG', expected("'flip'", 'tta', tta))
   const trained = await openTrained(run, {
     ...(data !== undefined && { data, halves: 'all' }),
     ...(signal && { signal }),
@@ -44,22 +51,37 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
   try {
     const resolution = options.resolution ?? trained.resolution
     const weights: WeightsName[] = ['model', ...config.ema.decays.map((_, index): WeightsName => `ema${index}`)]
-    const [own, ...averaged] = await evaluateHeldOut(session, dataset.test, {
+    const { length } = dataset.test
+    const collectors = weights.map(() => collectGuesses(length, session.model.classes))
+    const counted = await evaluateHeldOut(session, dataset.test, {
       batch: config.evaluation.batch,
       resolution,
       layers: allLayers(session.model),
       weights,
       evaluation: evaluationOf(config, dataset.test),
       workers: workersOf(config),
+      flip: tta === 'flip',
+      onProbabilities: (copy, probabilities, labels) => collectors[copy]!.add(probabilities, labels),
       signal,
       onProgress: options.onProgress,
     })
+    const found = collectors.map((each) => each.result())
+    const [own, ...averaged] = tta === undefined ? counted : found.map(accuracyOf)
     const notices = [...trained.notices, ...(await heldOutNotices(run, trained))]
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
-    return { ...own!, emas, images: dataset.test.length, resolution, notices }
+    const all = [{ average: null, top1: own!.top1 }, ...emas.map(({ decay, top1 }) => ({ average: decay, top1 }))]
+    const best = all.reduce((a, b) => (b.top1 > a.top1 ? b : a))
+    const figures = metricsOf(found[all.indexOf(best)]!, dataset.classes)
+    return { ...own!, emas, best: { average: best.average, ...figures }, images: length, resolution, notices }
   } finally {
     await trained.close()
   }
+}
+
+function accuracyOf({ length, ranks, truthProbabilities }: Guesses): Accuracy {
+  const within = (rank: number) => ranks.reduce((sum, each) => sum + Number(each < rank), 0) / length
+  const loss = truthProbabilities.reduce((sum, each) => sum - Math.log(Math.max(each, Number.MIN_VALUE)), 0) / length
+  return { top1: within(1), top5: within(5), loss }
 }
 
 /** An accuracy is one of images that were not trained on; whether they are those is known of the run's own data alone. */

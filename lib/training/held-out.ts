@@ -1,6 +1,7 @@
 import type { Evaluation } from '../data/image/transform.js'
 import { createLoader } from '../data/loader.js'
 import type { Split } from '../data/source/dataset.js'
+import { toProbabilities } from '../evaluation/guesses.js'
 import { hostBytes } from '../native.js'
 import type { WeightsName } from '../session/batch.js'
 import type { Session } from '../session/session.js'
@@ -19,14 +20,22 @@ export interface HeldOutOptions {
   readonly weights: readonly WeightsName[]
   readonly evaluation: Evaluation
   readonly workers: number
+  /** Show each image its mirror image too, and take the mean of both probabilities; counts and losses are not of that. */
+  readonly flip?: boolean
+  /** Given the probabilities (B, classes) of each batch by each copy of the weights, in order. */
+  readonly onProbabilities?: (copy: number, probabilities: Float32Array, labels: Int32Array) => void
   readonly signal?: AbortSignal | undefined
   /** Told after every batch how many images are evaluated. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
+/** (B, 3): whole images, left to right. */
+const mirroredWhole = (batch: number) => Int32Array.from({ length: 3 * batch }, (_, index) => (index % 3 === 2 ? 1 : 0))
+
 /** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
 export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
   const { batch, resolution, layers, weights, evaluation, workers, signal, onProgress } = options
+  const { flip = false, onProbabilities } = options
   const allocate = hostBytes(session.device)
   const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers, allocate })
   const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
@@ -36,11 +45,21 @@ export async function evaluateHeldOut(session: Session, split: Split, options: H
     signal,
   })) {
     const shape = [labels.length, height, width, channels]
-    const results = await Promise.all(
-      weights.map((copy) =>
-        session.forward({ images: { data: images, shape }, targets: labels, layers, resolution, weights: copy }),
-      ),
-    )
+    const shown = (copy: WeightsName, mirrored: boolean) =>
+      session.forward({
+        images: { data: images, shape, ...(mirrored && { crops: mirroredWhole(labels.length) }) },
+        ...{ targets: labels, layers, resolution, weights: copy },
+      })
+    const results = await Promise.all(weights.map((copy) => shown(copy, false)))
+    if (onProbabilities) {
+      const { classes } = session.model
+      const mirrored = flip ? await Promise.all(weights.map((copy) => shown(copy, true))) : []
+      for (const [copy, { logits }] of results.entries()) {
+        const own = toProbabilities(logits, classes)
+        const other = mirrored[copy] && toProbabilities(mirrored[copy].logits, classes)
+        onProbabilities(copy, other ? own.map((value, i) => (value + other[i]!) / 2) : own, labels)
+      }
+    }
     for (const [index, { correct, correct5, loss }] of results.entries()) {
       sums[index]!.correct += correct!
       sums[index]!.correct5 += correct5!

@@ -1,7 +1,7 @@
 import { copyFile, cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { type OpenedModel, openModel } from '../../lib/inference/open-model.js'
+import { type OpenedModel, openModel, probabilities } from '../../lib/inference/open-model.js'
 import { describedModel, describedWeights, readModel, writeModel } from '../../lib/models/model-file.js'
 import { writeTensors } from '../../lib/models/tensor-file.js'
 import { evaluate } from '../../lib/training/evaluate.js'
@@ -66,6 +66,30 @@ test('it is as good as the evaluation of the same weights says', async (t) => {
   const same = average === null ? result : result.emas.find(({ decay }) => decay === average)!
   t.is(trained.epoch, 3, 'the best are those of the last checkpoint')
   t.is(correct / paths.length, same.top1)
+  const { best } = result
+  t.is(best.top1, Math.max(result.top1, ...result.emas.map(({ top1 }) => top1)))
+  t.deepEqual(
+    best.classes.map(({ name, support }) => [name, support]),
+    [
+      ['blue', 24],
+      ['größer, red', 24],
+    ],
+  )
+
+  const mirrored = await evaluate(made.run, { data: copy, tta: 'flip' })
+  const both = average === null ? mirrored : mirrored.emas.find(({ decay }) => decay === average)!
+  let loss = 0
+  for (const [index, path] of paths.entries()) {
+    const views = await model.logits([await readFile(path), await sharp(path).flop().png().toBuffer()])
+    const mean = views.map((logits) => probabilities(logits)[index < blue.length ? 0 : 1]!)
+    loss -= Math.log((mean[0]! + mean[1]!) / 2) / paths.length
+  }
+  t.true(Math.abs(both.loss - loss) < 0.01 * loss, `${both.loss}, ${loss}`)
+  t.not(both.loss, same.loss)
+  checkError(t, await t.throwsAsync(evaluate(made.run, { tta: 'rotate' as 'flip' })), {
+    code: 'CONFIG',
+    message: /for tta/,
+  })
 })
 
 test('many calls at once are answered each by its own, as alone', async (t) => {

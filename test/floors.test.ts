@@ -16,7 +16,7 @@ const allowed: Record<string, readonly string[]> = {
   folder: [],
   memory: ['errors'],
   safetensors: ['errors'],
-  report: ground,
+  report: [...ground, 'evaluation'],
   data: [...ground, 'report'],
   datasets: [...ground, 'data'],
   graph: [...ground, 'report'],

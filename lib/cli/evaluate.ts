@@ -1,4 +1,5 @@
 /** `autoprog evaluate`: held-out accuracy of a run's weights and of its averages. */
+import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { printable } from '../errors.js'
 import type { ClassFigures } from '../evaluation/metrics.js'
@@ -16,6 +17,7 @@ interface EvaluateOptions extends CommonOptions {
   data?: string
   resolution?: number
   tta?: 'flip'
+  report?: string
 }
 
 const example = 'autoprog evaluate runs/fashion-mnist-autoprog-0 --resolution 64'
@@ -26,6 +28,7 @@ export function evaluateCommand(): Command {
     .option('--data <data>', "dataset to evaluate on: its test half, or all of it (default: the run's)")
     .option('--resolution <pixels>', "image size (default: the run's)", parseNumber)
     .addOption(new Option('--tta <kind>', 'the mean over each image and its mirror image').choices(['flip']))
+    .option('--report <folder>', 'write a page, index.html: classes, confusion, the pictures that are mistaken')
     .action(evaluateRun)
 }
 
@@ -33,13 +36,14 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
   checkRun(run)
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { evaluate } = await import('../training/evaluate.js')
-  const { data, resolution, tta } = options
+  const { data, resolution, tta, report } = options
   const progress = createCounter(process.stderr, 'evaluating', 'image')
   const result = await evaluate(run, {
     onProgress: progress.show,
     ...(data === undefined ? {} : { data }),
     ...(resolution === undefined ? {} : { resolution }),
     ...(tta === undefined ? {} : { tta }),
+    ...(report === undefined ? {} : { report }),
   }).finally(progress.clear)
   const row = (name: string, { top1, top5, loss }: Accuracy) => [name, percent(top1), percent(top5), small(loss)]
   const rows = [row('weights', result), ...result.emas.map((ema) => row(`average, decay ${ema.decay}`, ema))]
@@ -49,6 +53,7 @@ async function evaluateRun(run: string, options: EvaluateOptions): Promise<void>
     `${plural(result.images, 'image')}, ${result.resolution} px`,
     table(['', 'top-1', 'top-5', 'loss'], rows, 1, look),
     ...metricsText(result.best, look),
+    ...(report === undefined ? [] : [wrap(`report: ${join(report, 'index.html')}`, look.width)]),
   ]
   printResult(options, { run, ...result }, text.join('\n'))
 }

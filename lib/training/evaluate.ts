@@ -4,6 +4,7 @@ import { collectGuesses, type Guesses } from '../evaluation/guesses.js'
 import { type Metrics, metricsOf } from '../evaluation/metrics.js'
 import type { WeightsName } from '../session/batch.js'
 import { allLayers } from '../session/session.js'
+import { writeEvaluationReport } from './evaluation-report.js'
 import type { Accuracy } from './held-out.js'
 import { evaluateHeldOut } from './held-out.js'
 import { evaluationOf, workersOf } from './preparation.js'
@@ -19,6 +20,8 @@ export interface EvaluateOptions {
   resolution?: number
   /** 'flip' shows each image its mirror image too, and takes the mean of both probabilities. */
   tta?: 'flip'
+  /** A folder to write a page to, index.html: confusion, classes, the pictures that are mistaken. */
+  report?: string
   signal?: AbortSignal
   /** Told after every batch how many images are evaluated. */
   onProgress?: (done: number, total: number) => void
@@ -39,7 +42,14 @@ export interface EvaluateResult extends Accuracy {
  */
 export async function evaluate(run: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   checkKind('path', 'the run', run)
-  const kinds = { data: 'path', resolution: 'number', tta: 'string', signal: 'signal', onProgress: 'function' } as const
+  const kinds = {
+    data: 'path',
+    resolution: 'number',
+    tta: 'string',
+    report: 'path',
+    signal: 'signal',
+    onProgress: 'function',
+  } as const
   checkOptions('the options of an evaluation', options, kinds)
   const { data, signal, tta } = options
   if (tta !== undefined && tta !== 'flip') throw new AutoprogError('CONFIG', expected("'flip'", 'tta', tta))
@@ -71,7 +81,13 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
     const all = [{ average: null, top1: own!.top1 }, ...emas.map(({ decay, top1 }) => ({ average: decay, top1 }))]
     const best = all.reduce((a, b) => (b.top1 > a.top1 ? b : a))
-    const figures = metricsOf(found[all.indexOf(best)]!, dataset.classes)
+    const guesses = found[all.indexOf(best)]!
+    const figures = metricsOf(guesses, dataset.classes)
+    if (options.report !== undefined) {
+      const which = best.average === null ? 'weights' : `average of decay ${best.average}`
+      const facts = { run, data: dataset.name, model: session.model.name, resolution, which, metrics: figures, notices }
+      await writeEvaluationReport(options.report, facts, guesses, dataset.test)
+    }
     return { ...own!, emas, best: { average: best.average, ...figures }, images: length, resolution, notices }
   } finally {
     await trained.close()

@@ -213,10 +213,13 @@ class Cuda : public CudaEngine {
   }
 
   HostBlocks& hostBlocks() override { return *hostBlocks_; }
+  // Parameters and tables, not a step's inputs: waited for, since hundreds of them would hold as many buffers.
   void upload(std::byte* device, const void* host, size_t bytes) override {
+    if (bytes == 0) return;
     const auto block = hostBlocks_->take(bytes);
     std::memcpy(block.get(), host, bytes);
     upload(device, block, bytes);
+    uploads_.back()->placed.wait();
   }
   void upload(std::byte* device, std::shared_ptr<const std::byte> host, size_t bytes) override;
   void copy(std::byte* to, const std::byte* from, size_t bytes) override {

@@ -9,10 +9,10 @@ import { openTestDevice } from '../device.js'
 import { unless } from '../unless.js'
 
 // Megabytes; 32 of them are cuBLASLt's workspace. Read when the addon first looks for a device.
-process.env.AUTOPROG_EMULATED_MEMORY = '38'
+process.env.AUTOPROG_EMULATED_MEMORY = '42'
 const device = await openTestDevice()
 const network = { imageSize: 16, patchSize: 4, embedDim: 48, depth: 3, heads: 3, channels: 3, classes: 2 } as const
-const batch = 32
+const batch = 64
 
 unless(device.kind !== 'cuda-emulated' && 'there is no emulated device')(
   'a device with little memory: a batch that does not fit is an error that says what would, and changes nothing',
@@ -25,9 +25,9 @@ unless(device.kind !== 'cuda-emulated' && 'there is no emulated device')(
       })
     await step(2, 2)
     const error = await step(batch, batch).then(() => t.fail('it fits'), String)
-    t.regex(error, /Could not reserve \d+ MiB of device memory: \d+ of 38 MiB are free/)
+    t.regex(error, /Could not reserve \d+ MiB of device memory: \d+ of 42 MiB are free/)
     const hint = await step(batch, batch).catch((error: AutoprogError) => error.hint ?? '')
-    const [, fitting] = /A micro-batch of (\d+) would fit, instead of 32/.exec(String(hint))!
+    const [, fitting] = /A micro-batch of (\d+) would fit, instead of 64/.exec(String(hint))!
     await step(2, 2)
     await step(batch, Number(fitting))
     await session.close()

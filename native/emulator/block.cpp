@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <boost/context/detail/fcontext.hpp>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <new>
 #include <random>
 #include <vector>
+
+#include "emulator/device.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -49,9 +53,16 @@ struct Copy {
   void* shared;
   const void* global;
   bool valid;
+
+  void arrive() const {
+    if (valid)
+      std::memcpy(shared, global, 16);
+    else
+      std::memset(shared, 0, 16);
+  }
 };
 
-enum class State { ready, atBarrier, atMeeting, done };
+enum class State { ready, atBarrier, atMeeting, abandoned, done };
 
 struct Fiber {
   context::fcontext_t fiber = nullptr;
@@ -69,29 +80,58 @@ std::string text(const uint3& at) {
   return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
 }
 
+// A block's shared memory: 16 bytes are what kernels may count on, so no more are given.
+class SharedMemory {
+ public:
+  // Filled anew with poison.
+  void reserve(size_t bytes) {
+    memory_.reset(static_cast<std::byte*>(::operator new(kBefore + bytes, std::align_val_t(2 * kBefore))));
+    std::memset(memory_.get(), 0xff, kBefore + bytes);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(memory_.get(), kBefore);
+#endif
+  }
+  std::byte* data() const { return memory_.get() + kBefore; }
+
+ private:
+  static constexpr size_t kBefore = 16;
+  struct Delete {
+    void operator()(std::byte* memory) const {
+#if defined(__SANITIZE_ADDRESS__)
+      __asan_unpoison_memory_region(memory, kBefore);
+#endif
+      ::operator delete(memory, std::align_val_t(2 * kBefore));
+    }
+  };
+  std::unique_ptr<std::byte, Delete> memory_;
+};
+
 // One host thread's machinery; the stacks are kept from launch to launch.
 class Executor {
  public:
-  void run(const Launch& launch);
+  void run(const Launch& launch, size_t most);
   std::string place() const {
     return (launch_ ? launch_->name : std::string("no kernel")) + ", block " + text(blockIdx) +
            (current_ ? ", thread " + text(current_->index) : "");
   }
   void wait(State state, const char* what);
+  [[noreturn]] void abandon(const std::string& reason);
   void resume(int linear) {
     fibers_[static_cast<size_t>(linear)].state = State::ready;
     ready_.push_back(linear);
   }
   Fiber& current() { return *current_; }
+  bool running() const { return current_ != nullptr; }
   Warp& warp() { return warps_[static_cast<size_t>(current_->linear / kWarpSize)]; }
-  std::byte* shared() { return shared_.get(); }
+  std::byte* shared() { return shared_.data(); }
   MeetingPlace* takePlace();
   void giveBack(MeetingPlace* place) { spare_.push_back(place); }
 
-  std::mt19937_64 random{0};
+  std::mt19937_64 random{settings().seed.value_or(0)};
 
  private:
   static void enter(context::transfer_t transfer);
+  std::vector<uint64_t> drawBlocks(uint64_t count, size_t most);
   void runBlock();
   void switchTo(Fiber& fiber);
   void passOn(bool last);
@@ -103,7 +143,7 @@ class Executor {
   std::vector<int> ready_;
   Fiber* current_ = nullptr;
   context::fcontext_t scheduler_ = nullptr;
-  std::unique_ptr<std::byte[]> shared_;
+  SharedMemory shared_;
   std::vector<std::unique_ptr<MeetingPlace>> places_;
   std::vector<MeetingPlace*> spare_;
   size_t count_ = 0, done_ = 0, atBarrier_ = 0;
@@ -184,6 +224,13 @@ void Executor::wait(State state, const char* what) {
   passOn(false);
 }
 
+// Fails without unwinding: the stack is left as it is.
+void Executor::abandon(const std::string& reason) {
+  if (failure_.empty()) failure_ = reason + " in " + place();
+  wait(State::abandoned, "nothing");
+  std::abort();  // never resumed
+}
+
 void Executor::reportStuck() {
   std::string message = "Threads wait for ever in " + launch_->name + ", block " + text(blockIdx) + ": ";
   if (done_ > 0) message += std::to_string(done_) + " have returned";
@@ -201,8 +248,7 @@ void Executor::runBlock() {
   for (Warp& warp : warps_) warp.open.clear();
   spare_.clear();
   for (auto& place : places_) spare_.push_back(place.get());
-  shared_ = std::make_unique_for_overwrite<std::byte[]>(launch_->sharedBytes);
-  std::memset(shared_.get(), 0xff, launch_->sharedBytes);
+  shared_.reserve(launch_->sharedBytes);
   const dim3& block = launch_->block;
   for (size_t i = 0; i < count_; i++) {
     Fiber& fiber = fibers_[i];
@@ -235,28 +281,33 @@ void Executor::runBlock() {
   }
 }
 
-void Executor::run(const Launch& launch) {
+// All blocks of a grid in an order that is drawn, or `most` of them, first and last included.
+std::vector<uint64_t> Executor::drawBlocks(uint64_t count, size_t most) {
+  std::vector<uint64_t> order;
+  if (most == 0 || count <= most) {
+    for (uint64_t i = 0; i < count; i++) order.push_back(i);
+  } else {
+    order = {count - 1};
+    if (most > 1) order.push_back(0);
+    while (order.size() < most) order.push_back(random() % count);
+  }
+  std::shuffle(order.begin(), order.end(), random);
+  return order;
+}
+
+void Executor::run(const Launch& launch, size_t most) {
   const dim3 &grid = launch.grid, &block = launch.block;
-  const auto refuse = [&](const std::string& what) { throw Failure(what + " in the launch of " + launch.name); };
   count_ = static_cast<size_t>(block.x) * block.y * block.z;
-  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-  if (blocks == 0 || grid.y > 65535 || grid.z > 65535) refuse("a grid that CUDA refuses");
-  if (count_ == 0 || count_ > 1024) refuse(std::to_string(count_) + " threads a block");
-  if (launch.sharedBytes > kSharedBytes) refuse(std::to_string(launch.sharedBytes) + " bytes of shared memory");
   launch_ = &launch;
   gridDim = grid;
   blockDim = block;
   failure_.clear();
   if (fibers_.size() < count_) fibers_.resize(count_);
   if (warps_.size() * kWarpSize < count_) warps_.resize((count_ + kWarpSize - 1) / kWarpSize);
-  std::vector<uint64_t> order(blocks);
-  for (uint64_t i = 0; i < blocks; i++) order[i] = i;
-  std::shuffle(order.begin(), order.end(), random);
-  for (uint64_t at : order) {
+  for (uint64_t at : drawBlocks(uint64_t{grid.x} * grid.y * grid.z, most)) {
     blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
                 static_cast<unsigned>(at / grid.x / grid.y)};
     runBlock();
-    if (launch.afterBlock) launch.afterBlock();
   }
   launch_ = nullptr;
 }
@@ -275,13 +326,21 @@ const int registered = [] {
 
 }  // namespace
 
-void run(const Launch& launch) { ofThread().run(launch); }
+void run(const Launch& launch, size_t most) { ofThread().run(launch, most); }
 
 void setSeed(uint64_t seed) { ofThread().random.seed(seed); }
 
 std::byte* sharedMemory() { return executor->shared(); }
 
 void fail(const std::string& message) { throw Failure(message); }
+
+bool inKernel() { return executor != nullptr && executor->running(); }
+
+void abandon(const std::string& message) {
+  if (inKernel()) executor->abandon(message);
+  std::fprintf(stderr, "emulator: %s\n", message.c_str());
+  std::abort();
+}
 
 void barrier() { executor->wait(State::atBarrier, "__syncthreads"); }
 
@@ -337,7 +396,11 @@ float* Meeting::result(bool* first) const {
 void beginCopy(void* shared, const void* global, bool valid) {
   if (reinterpret_cast<uintptr_t>(shared) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(global) % 16 != 0))
     fail("cp.async of 16 bytes from or to an address that is no multiple of 16");
-  executor->current().begun.push_back({shared, global, valid});
+  const Copy copy{shared, global, valid};
+  if (executor->random() % 2 == 0)
+    copy.arrive();
+  else
+    executor->current().begun.push_back(copy);
 }
 
 void commitCopies() {
@@ -349,12 +412,7 @@ void commitCopies() {
 void waitForCopies(int newer) {
   auto& groups = executor->current().groups;
   while (groups.size() > static_cast<size_t>(newer)) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.valid)
-        std::memcpy(copy.shared, copy.global, 16);
-      else
-        std::memset(copy.shared, 0, 16);
-    }
+    for (const Copy& copy : groups.front()) copy.arrive();
     groups.pop_front();
   }
 }
@@ -362,11 +420,9 @@ void waitForCopies(int newer) {
 double switchNanoseconds() {
   constexpr int kSwitches = 1000, kThreads = 256;
   const auto start = std::chrono::steady_clock::now();
-  run({"switches", dim3(1), dim3(kThreads), 0,
-       [] {
+  run({"switches", dim3(1), dim3(kThreads), 0, [] {
          for (int i = 0; i < kSwitches; i++) barrier();
-       },
-       nullptr});
+       }});
   const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
   return elapsed.count() / kSwitches / kThreads;
 }

@@ -18,19 +18,18 @@ struct Failure : std::runtime_error {
 };
 
 inline constexpr int kWarpSize = 32;
-inline constexpr size_t kSharedBytes = 227 * 1024;  // that a block can have
 inline constexpr size_t kPlainSharedBytes = 48 * 1024;
 
 struct Launch {
   std::string name;
   dim3 grid, block;
   size_t sharedBytes = 0;
-  std::function<void()> body;        // of one thread
-  std::function<void()> afterBlock;  // called between blocks
+  std::function<void()> body;  // of one thread
 };
 
-// Runs a kernel to its end. Throws Failure.
-void run(const Launch& launch);
+// Runs a kernel to its end, or of its blocks the first, the last and others that are drawn, `most` in all unless that
+// is 0. Throws Failure.
+void run(const Launch& launch, size_t most = 0);
 
 // Of the orders of blocks and threads.
 void setSeed(uint64_t seed);
@@ -42,6 +41,9 @@ double switchNanoseconds();
 
 std::byte* sharedMemory();
 [[noreturn]] void fail(const std::string& message);
+bool inKernel();
+// The same where nothing may be thrown; ends the process where no kernel runs.
+[[noreturn]] void abandon(const std::string& message);
 void barrier();
 
 struct MeetingPlace;
@@ -66,7 +68,7 @@ class Meeting {
 
 int laneIndex();
 
-// Copies to shared memory that have begun but not arrived.
+// Copies to shared memory: each arrives at once or not before it is waited for, which is drawn.
 void beginCopy(void* shared, const void* global, bool valid);
 void commitCopies();
 void waitForCopies(int newer);

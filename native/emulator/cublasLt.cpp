@@ -74,6 +74,17 @@ struct Problem {
     return fits && types && bias;
   }
 
+  std::vector<emulator::Region> regions() const {
+    std::vector<emulator::Region> touched;
+    const auto add = [&](const void* data, const Layout& layout) {
+      const int64_t values = layout.columns == 0 ? 0 : (layout.columns - 1) * layout.ld + layout.rows;
+      touched.push_back({data, static_cast<size_t>(values) * (layout.type == CUDA_R_32F ? 4 : 2)});
+    };
+    add(aData, a), add(bData, b), add(dData, d);
+    if (beta != 0) add(cData, c);
+    return touched;
+  }
+
   void solve() const {
     std::vector<float> left = gather(aData, a, transposed(desc.transposeA), true);    // (m, k)
     std::vector<float> right = gather(bData, b, transposed(desc.transposeB), false);  // (n, k)
@@ -196,6 +207,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   const auto problem = std::make_shared<Problem>(
       Problem{*desc, *aLayout, *bLayout, *cLayout, *dLayout, scales[0], scales[1], a, b, c, d});
   if (!problem->supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const cudaError_t status = emulator::enqueue(stream, [problem] { problem->solve(); });
+  const cudaError_t status =
+      emulator::enqueueCall(stream, "cublasLtMatmul", problem->regions(), [problem] { problem->solve(); });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/elements.h"
 #include "cuda/reduce.h"
 #include "cuda/tensor-core.h"
 
@@ -81,6 +82,42 @@ __global__ void copiedProductKernel(const T* a, const T* b, float* c) {
   float sums[4] = {};
   multiplyAccumulate<T>(sums, left, {right[0], right[1]});
   for (int i = 0; i < 4; i++) c[(lane / 4 + i / 2 * 8) * 8 + 2 * (lane % 4) + i % 2] = sums[i];
+}
+
+// y (32, 8) = 2 a, of values in shared memory into which those of b are copied; without `waits` while others still
+// read.
+template <bool waits>
+__global__ void refilledKernel(const Half* a, const Half* b, Half* y) {
+  Half* shared = sharedMemory<Half>();
+  const int lane = static_cast<int>(threadIdx.x), other = 31 - lane;
+  for (int i = 0; i < 8; i++) shared[8 * lane + i] = a[8 * lane + i];
+  __syncwarp();
+  float values[8];
+  if (waits)
+    for (int i = 0; i < 8; i++) values[i] = toFloat(shared[8 * other + i]);
+  if (waits) __syncwarp();
+  copyAsync(shared + 8 * lane, b + 8 * lane, true);
+  commitCopies();
+  if (!waits)
+    for (int i = 0; i < 8; i++) values[i] = toFloat(shared[8 * other + i]);
+  waitForCopies<0>();
+  for (int i = 0; i < 8; i++) y[8 * other + i] = fromFloat<Half>(2 * values[i]);
+}
+
+// y = 2 x, four neighbours at a time, from value `first` on.
+__global__ inline void fourKernel(const float* x, float* y, int first) {
+  const int at = first + 4 * static_cast<int>(threadIdx.x);
+  float values[4];
+  loadFour(x + at, values);
+  for (float& value : values) value *= 2;
+  storeFour(y + at, values);
+}
+
+// y = x + 1 at every `stride`-th value; 32 bits are too few to count the place of one in a large matrix.
+template <typename Integer>
+__global__ void stridedKernel(const float* x, float* y, int stride) {
+  const Integer at = static_cast<Integer>(blockIdx.x * blockDim.x + threadIdx.x) * stride;
+  y[at] = x[at] + 1;
 }
 
 }  // namespace planted

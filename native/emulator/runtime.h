@@ -9,15 +9,18 @@
 
 #include "emulator/block.h"
 
-// The part of CUDA's runtime API that the backend uses, under its names. Work on a stream is done at once, unless the
-// stream is being captured: then it is recorded, arguments by value, and done by cudaGraphLaunch. What CUDA forbids
-// while capturing is refused. After a failure of a kernel every call fails, as after a real one.
+// The part of CUDA's runtime API that the backend uses, under its names. Work on a stream waits until somebody waits
+// for it, as emulator/stream.h has it; that on a stream which is being captured is recorded, arguments by value, and
+// put on a stream by cudaGraphLaunch. What CUDA forbids while capturing is refused. After a failure of a kernel every
+// call fails, as after a real one.
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
@@ -84,7 +87,7 @@ const char* cudaGetErrorString(cudaError_t error);
 
 namespace emulator {
 
-// Does work on a stream, or records it. Returns cudaErrorLaunchFailure where it throws Failure.
+// Puts work on a stream, or records it. A Failure that it throws is what all later calls return.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 // Name of the next kernel launched, for messages.
@@ -97,6 +100,10 @@ struct Region {
   size_t bytes;
 };
 void allowOnly(std::vector<Region> regions);
+// The same for what a library does with the device's memory, which has to be in allocations: it may touch what kernels
+// may. Where launches are sampled only that is checked.
+cudaError_t enqueueCall(cudaStream_t stream, const std::string& name, std::vector<Region> touched,
+                        std::function<void()> work);
 // f32 or 16-bit values that an operation has to fill.
 struct Output {
   const void* begin;
@@ -109,7 +116,7 @@ cudaError_t expectWritten(cudaStream_t stream, const std::string& operation, std
 
 cudaError_t launch(const cudaLaunchConfig_t& configuration, const void* kernel, std::function<void()> body);
 
-// For tests: memory of the device, calls since the start, and the end of a failure.
+// For tests: memory of the device, and the end of a failure.
 void setDeviceMemory(size_t bytes);
 void reset();
 

@@ -1,5 +1,6 @@
 // What the emulator has to get right and to find. `self-test NAME` runs one of the tests below; it prints "ok" or what
 // is wrong. test/native/emulator.test.ts runs them all, in an ordinary build and under AddressSanitizer.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -35,16 +36,40 @@ class Memory {
   }
   ~Memory() { cudaFree(data_); }
   T* data() { return data_; }
-  T& operator[](size_t i) { return data_[i]; }
+  T& operator[](size_t i) {
+    cudaStreamSynchronize(stream());
+    return data_[i];
+  }
 
  private:
   T* data_;
 };
 
-// The message of what is thrown, or "nothing".
+class Pinned {
+ public:
+  explicit Pinned(size_t count) : count_(count) {
+    void* memory = nullptr;
+    check(cudaMallocHost(&memory, count * sizeof(float)), "cudaMallocHost");
+    data_ = static_cast<float*>(memory);
+  }
+  ~Pinned() { cudaFreeHost(data_); }
+  float* data() { return data_; }
+  void fill(float value) { std::fill(data_, data_ + count_, value); }
+
+ private:
+  size_t count_;
+  float* data_;
+};
+
+void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t on) {
+  check(cudaMemcpyAsync(to, from, bytes, kind, on), "cudaMemcpyAsync");
+}
+
+// The message of what is thrown until the work is done, or "nothing".
 std::string thrown(const std::function<void()>& work) {
   try {
     work();
+    check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
     return "nothing";
   } catch (const std::exception& error) {
     emulator::reset();
@@ -61,6 +86,23 @@ int wrongSums() {
     emulator::setSeed(seed);
     launch("sum", stream(), {1, 128, 128 * sizeof(float)}, planted::sumKernel<barriers>, x.data(), y.data());
     wrong += y[0] != 128 * 127 / 2;
+  }
+  return wrong;
+}
+
+// How many of 20 orders give wrong values where shared memory is filled again.
+template <bool waits>
+int wrongRefills() {
+  Memory<Half> a(256), b(256), y(256);
+  for (size_t i = 0; i < 256; i++) a[i] = fromFloat<Half>(1), b[i] = fromFloat<Half>(3);
+  int wrong = 0;
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    emulator::setSeed(seed);
+    launch("refilled", stream(), {1, 32, 256 * sizeof(Half)}, planted::refilledKernel<waits>, a.data(), b.data(),
+           y.data());
+    bool right = true;
+    for (size_t i = 0; i < 256; i++) right = right && toFloat(y[i]) == 2;
+    wrong += !right;
   }
   return wrong;
 }
@@ -158,6 +200,7 @@ std::string capture() {
   for (float value : {3.0f, 4.0f}) {
     x[5] = value;
     check(cudaGraphLaunch(exec, stream()), "cudaGraphLaunch");
+    if (y.data()[5] == 2 * value) return "a graph runs before anybody waits";
     if (y[5] != 2 * value) return "a replay does not see changed memory";
   }
   cudaGraphExecDestroy(exec);
@@ -180,6 +223,67 @@ std::string capture() {
   }
   cudaEventDestroy(event);
   return "ok";
+}
+
+// A stream of copies and one of kernels, which an event orders, or not.
+template <bool ordered>
+std::string uploads() {
+  cudaStream_t copies = nullptr;
+  cudaEvent_t arrived = nullptr, placed = nullptr;
+  check(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  for (cudaEvent_t* event : {&arrived, &placed})
+    check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  Memory<float> x(32), y(32);
+  Pinned host(32);
+  int wrong = 0;
+  for (int round = 1; round <= 20; round++) {
+    host.fill(static_cast<float>(round));
+    copy(x.data(), host.data(), 32 * sizeof(float), cudaMemcpyHostToDevice, copies);
+    check(cudaEventRecord(arrived, copies), "cudaEventRecord");
+    if (ordered) check(cudaStreamWaitEvent(stream(), arrived), "cudaStreamWaitEvent");
+    launch("twice", stream(), {1, 32}, planted::tileKernel<false>, x.data(), y.data(), 32);
+    check(cudaEventRecord(placed, stream()), "cudaEventRecord");
+    check(cudaEventSynchronize(placed), "cudaEventSynchronize");
+    wrong += y.data()[7] != static_cast<float>(2 * round);
+    check(cudaEventSynchronize(arrived), "cudaEventSynchronize");
+  }
+  cudaEventDestroy(arrived);
+  cudaEventDestroy(placed);
+  cudaStreamDestroy(copies);
+  return std::to_string(wrong) + " of 20 wrong";
+}
+
+std::string events() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  if (cudaEventQuery(event) != cudaSuccess) return "an event that was never recorded is waited for";
+  Memory<float> x(32), y(32);
+  for (size_t i = 0; i < 32; i++) x[i] = 1;
+  Pinned host(32);
+  host.fill(5);
+  launch("twice", stream(), {1, 32}, planted::tileKernel<false>, x.data(), y.data(), 32);
+  copy(host.data(), y.data(), 32 * sizeof(float), cudaMemcpyDeviceToHost, stream());
+  check(cudaEventRecord(event, stream()), "cudaEventRecord");
+  if (cudaEventQuery(event) != cudaErrorNotReady) return "an event is reached before anybody waits";
+  if (!std::isnan(host.data()[3])) return "what a copy will overwrite is still there";
+  check(cudaEventSynchronize(event), "cudaEventSynchronize");
+  if (cudaEventQuery(event) != cudaSuccess || host.data()[3] != 2) return "an event is not reached by waiting";
+  cudaEventDestroy(event);
+  return "ok";
+}
+
+// Callers who think that a copy has been made once it was asked for.
+std::string hasty(const std::function<void(float*& host)>& next) {
+  Memory<float> x(32);
+  float* host = nullptr;
+  check(cudaMallocHost(reinterpret_cast<void**>(&host), 32 * sizeof(float)), "cudaMallocHost");
+  std::fill(host, host + 32, 1.0f);
+  const std::string message = thrown([&] {
+    copy(x.data(), host, 32 * sizeof(float), cudaMemcpyHostToDevice, stream());
+    next(host);
+  });
+  cudaFreeHost(host);
+  return message;
 }
 
 std::string memory() {
@@ -219,6 +323,11 @@ const std::map<std::string, std::function<std::string()>> tests = {
        return "with barriers " + std::to_string(wrongSums<true>()) + " of 20 wrong, without " +
               std::to_string(wrongSums<false>());
      }},
+    {"refilled",
+     [] {
+       return "with barriers " + std::to_string(wrongRefills<true>()) + " of 20 wrong, without " +
+              std::to_string(wrongRefills<false>());
+     }},
     {"f16", products<Half>},
     {"bf16", products<Bfloat>},
     {"rounding", rounding},
@@ -232,6 +341,93 @@ const std::map<std::string, std::function<std::string()>> tests = {
        launch("right edge", stream(), {4, 32}, planted::tileKernel<false>, x.data(), y.data(), 100);
        launch("wrong edge", stream(), {4, 32}, planted::tileKernel<true>, x.data(), y.data(), 100);
        return std::string("ok");
+     }},
+    {"aligned",
+     [] {
+       Memory<float> x(64), y(64);
+       for (size_t i = 0; i < 64; i++) x[i] = 1;
+       launch("four", stream(), {1, 8}, planted::fourKernel, x.data(), y.data(), 4);
+       return thrown([&] { launch("four", stream(), {1, 8}, planted::fourKernel, x.data(), y.data(), 2); });
+     }},
+    {"generous",
+     [] {
+       const auto most = [](const void* memory) {
+         return reinterpret_cast<uintptr_t>(memory) & -reinterpret_cast<uintptr_t>(memory);
+       };
+       Memory<float> first(3), second(1000);
+       return std::to_string(most(first.data())) + " " + std::to_string(most(second.data()));
+     }},
+    {"overflow",
+     [] {
+       Memory<float> x(64), y(64);
+       return thrown([&] {
+         launch("strided", stream(), {4, 32}, planted::stridedKernel<int>, x.data(), y.data(), 1 << 30);
+       });
+     }},
+    {"ordered", uploads<true>},
+    {"unordered", uploads<false>},
+    {"events", events},
+    {"changed", [] { return hasty([](float* host) { host[31] = 2; }); }},
+    {"patient",
+     [] {
+       return hasty([](float* host) {
+         check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
+         host[31] = 2;
+       });
+     }},
+    {"freed",
+     [] {
+       return hasty([](float*& host) {
+         check(cudaFreeHost(host), "cudaFreeHost");
+         host = nullptr;
+       });
+     }},
+    {"pageable",
+     [] {
+       Memory<float> x(1);
+       float host = 1;
+       copy(x.data(), &host, sizeof(host), cudaMemcpyHostToDevice, stream());
+       host = 2;
+       if (x[0] != 1) return std::string("the host's memory is read after the call");
+       copy(&host, x.data(), sizeof(host), cudaMemcpyDeviceToHost, stream());
+       return std::string(host == 1 ? "ok" : "the host's memory is written after the call");
+     }},
+    {"beyond",
+     [] {
+       Memory<float> x(32), y(16);
+       return thrown([&] { copy(y.data(), x.data(), 32 * sizeof(float), cudaMemcpyDeviceToDevice, stream()); });
+     }},
+    {"grids",
+     [] {
+       Memory<float> x(32), y(32);
+       std::string said;
+       for (const Shape& shape : {Shape{dim3(1, 65536), 32}, Shape{1, 1025}, Shape{0, 32}, Shape{1, dim3(1, 1, 65)}})
+         said += thrown([&] { launch("twice", stream(), shape, planted::tileKernel<false>, x.data(), y.data(), 32); }) +
+                 "\n";
+       return said;
+     }},
+    {"capability",
+     [] {
+       cudaDeviceProp properties;
+       check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+       Memory<float> x(32), y(32);
+       const Shape shape{1, 32, 100 * 1024};
+       return std::to_string(properties.major) + "." + std::to_string(properties.minor) + ": " +
+              thrown([&] { launch("greedy", stream(), shape, planted::tileKernel<false>, x.data(), y.data(), 32); });
+     }},
+    {"sampled",
+     [] {
+       // 12 GB, of which the last value of a block lies beyond what 32 bits count.
+       constexpr int64_t count = int64_t{3} << 30;
+       Memory<float> x(count), y(count);
+       const auto run = [&](auto kernel) {
+         return thrown([&] {
+           emulator::allowOnly({{x.data(), count * sizeof(float)}, {y.data(), count * sizeof(float)}});
+           launch("strided", stream(), {count / 32 / 1024, 32}, kernel, x.data(), y.data(), 1024);
+         });
+       };
+       const std::string right = run(planted::stridedKernel<int64_t>), wrong = run(planted::stridedKernel<int>);
+       return right + "; " + wrong;
      }},
     {"divergent",
      [] {

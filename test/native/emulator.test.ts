@@ -8,7 +8,9 @@ import { unless } from '../unless.js'
 const folder = mkdtempSync(join(tmpdir(), 'autoprog-emulator-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
 
-const sources = ['self-test', 'block', 'runtime', 'cublasLt'].map((name) => `native/emulator/${name}.cpp`)
+const sources = ['self-test', 'block', 'stream', 'memory', 'runtime', 'sanitizer', 'cublasLt'].map(
+  (name) => `native/emulator/${name}.cpp`,
+)
 const common = ['-std=c++20', '-DAUTOPROG_EMULATOR', '-Inative', '-Wno-unknown-pragmas', ...sources, '-lboost_context']
 
 /** The compiler's complaint where the emulator cannot be built here. */
@@ -22,10 +24,15 @@ function build(program: string, flags: readonly string[]): string | undefined {
 
 const plain = join(folder, 'plain')
 const sanitized = join(folder, 'sanitized')
-const skip = build(plain, ['-O2']) ?? build(sanitized, ['-O1', '-g', '-fsanitize=address']) ?? false
-const run = (name: string) => execFileSync(plain, [name], { encoding: 'utf8' }).trim()
+const skip =
+  build(plain, ['-O2']) ??
+  build(sanitized, ['-O1', '-g', '-fsanitize=address,alignment,signed-integer-overflow']) ??
+  false
+const clean = { ASAN_OPTIONS: 'detect_leaks=0' }
+const run = (name: string, env = {}) =>
+  execFileSync(plain, [name], { encoding: 'utf8', env: { ...process.env, ...env } }).trim()
 
-for (const name of ['f16', 'bf16', 'rounding', 'capture', 'memory', 'warps'])
+for (const name of ['f16', 'bf16', 'rounding', 'capture', 'events', 'pageable', 'memory', 'warps'])
   unless(skip)(`the emulator: is right about ${name}`, (t) => {
     t.is(run(name), 'ok')
   })
@@ -34,6 +41,52 @@ unless(skip)('the emulator: finds a missing barrier under some order of the thre
   const [, right, wrong] = /^with barriers (\d+) of 20 wrong, without (\d+)$/.exec(run('barrier'))!
   t.is(right, '0')
   t.true(Number(wrong) > 10, `only ${wrong} of 20 orders`)
+})
+
+unless(skip)(
+  'the emulator: finds shared memory that is filled again while others read, under some arrival of the copies',
+  (t) => {
+    const [, right, wrong] = /^with barriers (\d+) of 20 wrong, without (\d+)$/.exec(run('refilled'))!
+    t.is(right, '0')
+    t.true(Number(wrong) > 10, `only ${wrong} of 20 orders`)
+  },
+)
+
+unless(skip)('the emulator: an event orders two streams, and where there is none the kernel comes too early', (t) => {
+  t.is(run('ordered'), '0 of 20 wrong')
+  t.is(run('unordered'), '20 of 20 wrong')
+  for (const AUTOPROG_EMULATED_SEED of ['1', '2', '3']) {
+    t.is(run('ordered', { AUTOPROG_EMULATED_SEED }), '0 of 20 wrong')
+    const [, wrong] = /^(\d+) of 20 wrong$/.exec(run('unordered', { AUTOPROG_EMULATED_SEED }))!
+    t.true(Number(wrong) > 0 && Number(wrong) < 20, wrong) // at random
+  }
+})
+
+unless(skip)('the emulator: finds host memory that is changed or freed before it was copied', (t) => {
+  t.regex(run('changed'), /The host changed its memory while a copy of 128 bytes from it was still to be made/)
+  t.is(run('patient'), 'nothing')
+  t.regex(run('freed'), /Pinned memory was freed while a copy from or to it was still to be made/)
+  t.regex(run('beyond'), /a copy of 128 bytes reaches beyond the device's memory/)
+})
+
+unless(skip)('the emulator: refuses grids and blocks that CUDA refuses', (t) => {
+  const lines = run('grids').split('\n')
+  t.is(lines.length, 4)
+  for (const line of lines) t.is(line, 'launch of twice failed: invalid configuration argument')
+})
+
+unless(skip)('the emulator: a block has the shared memory of the capability that is asked for', (t) => {
+  t.is(run('capability'), '9.0: nothing')
+  t.regex(run('capability', { AUTOPROG_EMULATED_CAPABILITY: '8.6' }), /^8\.6: cudaFuncSetAttribute of greedy failed/)
+})
+
+unless(skip)('the emulator: large grids are sampled, and an index too large for 32 bits is found', (t) => {
+  const large = { AUTOPROG_EMULATED_BLOCKS: '2', AUTOPROG_EMULATED_MEMORY: '100000' }
+  t.regex(run('sampled', large), /^nothing; .*an access beyond the operands at 0x\w+ in strided, block \(98303, 0, 0\)/)
+})
+
+unless(skip)('the emulator: memory is aligned as CUDA promises, and no better', (t) => {
+  t.is(run('generous'), '256 256')
 })
 
 unless(skip)('the emulator: names kernel, block and thread of a barrier that some threads never reach', (t) => {
@@ -65,7 +118,19 @@ unless(skip)(
   },
 )
 
+unless(skip)('the emulator: sanitized, it finds misaligned loads and whole numbers that overflow', (t) => {
+  const run = (name: string) => execFileSync(sanitized, [name], { encoding: 'utf8', env: clean }).trim()
+  t.regex(
+    run('aligned'),
+    /a value that is to be a multiple of 16 lies at 0x\w+8, native\/cuda\/elements\.h:\d+ in four, block \(0, 0, 0\), thread \(\d, 0, 0\)/,
+  )
+  t.regex(
+    run('overflow'),
+    /a whole number overflows, native\/emulator\/planted\.h:\d+ in strided, block \(\d, 0, 0\), thread \(\d+, 0, 0\)/,
+  )
+})
+
 unless(skip)('the emulator: is clean under AddressSanitizer otherwise', (t) => {
-  for (const name of ['f16', 'capture', 'memory', 'warps'])
-    t.is(execFileSync(sanitized, [name], { encoding: 'utf8', env: { ASAN_OPTIONS: 'detect_leaks=0' } }).trim(), 'ok')
+  for (const name of ['f16', 'capture', 'events', 'memory', 'warps'])
+    t.is(execFileSync(sanitized, [name], { encoding: 'utf8', env: clean }).trim(), 'ok')
 })

@@ -1,6 +1,8 @@
 // `npm run test:emulated [-- path…]`: builds the addon with the CUDA backend compiled for the host, and runs on it the
 // tests that any device has to pass, or those files and folders that are given. --build only builds; --sanitize does both
-// under AddressSanitizer; --list names the tests. Needs CMake, a C++ compiler and Boost.Context (apt-get install libboost-context-dev).
+// under AddressSanitizer, and finds misaligned loads and whole numbers that overflow; --list names the tests. What the
+// device is and does is said by AUTOPROG_EMULATED_…, which native/emulator/device.h lists. Needs CMake, a C++ compiler
+// and Boost.Context (apt-get install libboost-context-dev).
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -29,6 +31,7 @@ const deviceTests = [
   'test/session/queue.test.ts',
   'test/native/failure.test.ts',
   'test/native/host-arrays.test.ts',
+  'test/native/emulated-large.test.ts',
 ].filter((path) => path.endsWith('.test.ts'))
 if (given.includes('--list')) {
   console.log(deviceTests.join('\n'))

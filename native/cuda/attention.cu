@@ -21,44 +21,42 @@ unsigned warpsFor(int64_t rows) {
 }
 
 template <typename T, int size>
-void launchTiled(const char* name, cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch) {
+void launchTiled(cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch) {
   const int rows = pass == Pass::keyGradient ? o.keys : o.queries;
   const unsigned warps = warpsFor(rows);
   const Shape shape{
       dim3(blocksFor(rows, warps * kWarpRows), static_cast<unsigned>(o.heads), static_cast<unsigned>(batch)),
       warps * kWarp, Tiles<size>::kBytes};
   if (pass == Pass::forward)
-    launch(name, stream, shape, tiledAttentionKernel<T, size>, o);
+    launch("attention", stream, shape, tiledAttentionKernel<T, size>, o);
   else if (pass == Pass::queryGradient)
-    launch(name, stream, shape, tiledQueryGradientKernel<T, size>, o);
+    launch("attentionGradient of queries", stream, shape, tiledQueryGradientKernel<T, size>, o);
   else
-    launch(name, stream, shape, tiledKeyGradientKernel<T, size>, o);
+    launch("attentionGradient of keys", stream, shape, tiledKeyGradientKernel<T, size>, o);
 }
 
 template <typename T, int perLane>
-void launchPlain(const char* name, cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch,
-                 int size) {
+void launchPlain(cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch, int size) {
   const int rows = pass == Pass::keyGradient ? o.keys : o.queries;
   const Shape shape{dim3(blocksFor(rows, kPlainBlock), static_cast<unsigned>(o.heads), static_cast<unsigned>(batch)),
                     kPlainWarps * kWarp, plainSharedBytes(size)};
   if (pass == Pass::forward)
-    launch(name, stream, shape, plainAttentionKernel<T, perLane>, o, size);
+    launch("plain attention", stream, shape, plainAttentionKernel<T, perLane>, o, size);
   else if (pass == Pass::queryGradient)
-    launch(name, stream, shape, plainQueryGradientKernel<T, perLane>, o, size);
+    launch("plain attentionGradient of queries", stream, shape, plainQueryGradientKernel<T, perLane>, o, size);
   else
-    launch(name, stream, shape, plainKeyGradientKernel<T, perLane>, o, size);
+    launch("plain attentionGradient of keys", stream, shape, plainKeyGradientKernel<T, perLane>, o, size);
 }
 
 template <typename T>
-void launchFor(const char* name, cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch,
-               int size) {
+void launchFor(cudaStream_t stream, Pass pass, const AttentionArguments<T>& o, int64_t batch, int size) {
   if constexpr (sizeof(T) == 2) {
-    if (size == 32) return launchTiled<T, 32>(name, stream, pass, o, batch);
-    if (size == 64) return launchTiled<T, 64>(name, stream, pass, o, batch);
+    if (size == 32) return launchTiled<T, 32>(stream, pass, o, batch);
+    if (size == 64) return launchTiled<T, 64>(stream, pass, o, batch);
   }
-  if (size <= kWarp) return launchPlain<T, 1>(name, stream, pass, o, batch, size);
-  if (size <= 2 * kWarp) return launchPlain<T, 2>(name, stream, pass, o, batch, size);
-  return launchPlain<T, 4>(name, stream, pass, o, batch, size);
+  if (size <= kWarp) return launchPlain<T, 1>(stream, pass, o, batch, size);
+  if (size <= 2 * kWarp) return launchPlain<T, 2>(stream, pass, o, batch, size);
+  return launchPlain<T, 4>(stream, pass, o, batch, size);
 }
 
 template <bool packed, bool gradient>
@@ -85,15 +83,15 @@ Kernel prepare(const Operands& operands) {
       arguments.scale = o.scale();
       if constexpr (!gradient) {
         arguments.out = pointer<T>(o.y);
-        launchFor("attention", stream, Pass::forward, arguments, o.batch, size);
+        launchFor(stream, Pass::forward, arguments, o.batch, size);
       } else {
         arguments.y = pointer<T>(o.y), arguments.dy = pointer<T>(o.dy);
         arguments.dq = pointer<T>(o.dq);
         arguments.dk = pointer<T>(o.dkv) + o.keyOffset();
         arguments.dv = arguments.dk + o.width;
         arguments.delta = delta.f32();
-        launchFor("attentionGradient of queries", stream, Pass::queryGradient, arguments, o.batch, size);
-        launchFor("attentionGradient of keys", stream, Pass::keyGradient, arguments, o.batch, size);
+        launchFor(stream, Pass::queryGradient, arguments, o.batch, size);
+        launchFor(stream, Pass::keyGradient, arguments, o.batch, size);
       }
     };
   });

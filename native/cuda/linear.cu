@@ -129,11 +129,11 @@ Kernel gradientWeight(const Operands& operands) {
 }  // namespace
 
 std::vector<Implementation> linear() {
-  return {{"linear", {}, product},
-          {"linearGelu", {}, productGelu},
-          {"linearGradientInput", {}, gradientInput},
+  return {{"linear", {}, product, false, linearAnywhere()},
+          {"linearGelu", {}, productGelu, false, linearAnywhere()},
+          {"linearGradientInput", {}, gradientInput, false, linearAnywhere()},
           {"geluGradient", {}, gradientGelu},
-          {"linearGradientWeight", {"biased"}, gradientWeight}};
+          {"linearGradientWeight", {"biased"}, gradientWeight, false, linearGradientWeightAnywhere()}};
 }
 
 }  // namespace autoprog::cuda

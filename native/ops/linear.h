@@ -18,6 +18,10 @@ struct LinearSizes {
   }
 };
 
+// Weights and biases may be rows of larger ones, such as queries of qkv.
+inline Anywhere linearAnywhere() { return {{1, 2}, {}}; }
+inline Anywhere linearGradientWeightAnywhere() { return {{}, {0, 1}}; }
+
 // linear: x (…, in), weight (out, in), bias (out)? -> y (…, out).
 // linearGelu: x, weight, bias -> h = x W^T + b (kept for the gradient), y = GELU(h).
 struct LinearOperands {

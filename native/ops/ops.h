@@ -112,12 +112,21 @@ struct Operands {
 
 using Prepare = Kernel (*)(const Operands&);
 
+// Kernels move up to this many bytes as one, so that operands begin at multiples of it.
+constexpr size_t kOperandAlignment = 16;
+
+// Operands, by index, that may begin at any of their elements, since products alone read and write them.
+struct Anywhere {
+  std::vector<size_t> inputs{}, outputs{};
+};
+
 // An op as a backend declares it; a test compares the attribute names with lib/ops.
 struct Implementation {
   std::string_view name;
   std::vector<std::string_view> attributes;
   Prepare prepare;
   bool anyFloat = false;  // takes operands of 16-bit types too
+  Anywhere anywhere{};
 };
 
 }  // namespace autoprog

@@ -1,5 +1,7 @@
 #include "runtime/program.h"
 
+#include <algorithm>
+
 namespace autoprog {
 
 namespace {
@@ -19,6 +21,21 @@ View resolve(const Workspace& workspace, const TensorDescription& tensor) {
           "A tensor reaches beyond arena " + std::to_string(tensor.arena) + " of " + std::to_string(arena.bytes()) +
               " bytes");
   return {&arena, tensor.offset, tensor.type, tensor.shape};
+}
+
+void expectAligned(const Implementation& operation, const Operands& operands) {
+  const auto check = [&](const std::vector<View>& views, const std::vector<size_t>& anywhere, const char* side) {
+    for (size_t i = 0; i < views.size(); i++)
+      require(
+          views[i].offset % kOperandAlignment == 0 || std::find(anywhere.begin(), anywhere.end(), i) != anywhere.end(),
+          "SHAPE", [&] {
+            return "Expected a multiple of " + std::to_string(kOperandAlignment) + " bytes for the offset of " + side +
+                   " " + std::to_string(i) + ", " + views[i].describe() + ", but received " +
+                   std::to_string(views[i].offset);
+          });
+  };
+  check(operands.inputs, operation.anywhere.inputs, "input");
+  check(operands.outputs, operation.anywhere.outputs, "output");
 }
 
 const Implementation& find(const Engine& engine, const std::string& op) {
@@ -80,6 +97,7 @@ void Program::build(const ProgramDescription& description) {
     for (size_t index : node.outputs) operands.outputs.push_back(view(index));
     const Implementation& implementation = find(engine, node.op);
     try {
+      expectAligned(implementation, operands);
       steps_[static_cast<size_t>(node.phase)].push_back(
           {node.op, engine.prepare(implementation, operands), engine.stopwatch()});
     } catch (const Error& error) {

@@ -199,7 +199,7 @@ test('the native boundary: every op refuses operands that are none of its own', 
       const pick = (n: number) => toInteger(words.pop()!, n)
       const tensors = Array.from({ length: 7 }, () => ({
         arena: 1,
-        offset: 4 * pick(64),
+        offset: 16 * pick(16),
         type: types[pick(5) === 0 ? pick(3) : 0]!,
         shape: shapes[pick(shapes.length)]!,
       }))

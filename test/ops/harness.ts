@@ -58,7 +58,7 @@ export async function runCase(
     if (parameter) {
       places.set(key, size)
       tensors[key] = addTensor(graph, key, shape, { arena: 'weights', offset: size })
-      size += sizeOf(shape) + guard
+      size += Math.ceil(sizeOf(shape) / 16) * 16 + guard // kernels load up to 16 bytes as one
     } else {
       const type = data instanceof Float32Array ? 'f32' : data instanceof Int32Array ? 'i32' : 'u8'
       tensors[key] = addInput(graph, key, shape, type, false)
@@ -84,7 +84,7 @@ export async function runCase(
     for (const [index, gradient] of wanted.entries()) addOutput(graph, `d ${floats[index]}`, gradient, false)
   }
   // Activations, weights, gradients, no moments or steps, the weights' 16-bit copy.
-  const session = addon().createSession(device.handle, [0, 4 * size, 4 * size, 0, 0, 0, 2 * size])
+  const session = await addon().createSession(device.handle, [0, 4 * size, 4 * size, 0, 0, 0, 2 * size])
   const weights = new Float32Array(size).fill(guardValue)
   const gradients = new Float32Array(size).fill(guardValue)
   for (const [key, offset] of places) {

@@ -8,8 +8,11 @@ export type Attributes = Readonly<Record<string, number | readonly number[]>>
 /** Reduced precision pays in `low` ops (products); `full` ones keep f32 (norms, softmax, losses, reductions). */
 export type PrecisionClass = 'low' | 'full'
 
-/** How an operand is held where a graph runs in reduced precision: so, in f32, or as its other users would have it. */
-export type Storage = PrecisionClass | 'any'
+/**
+ * How an operand is held where a graph runs in reduced precision: so, in f32, as its other users would have it, or, of an
+ * input, as the op's first output is.
+ */
+export type Storage = PrecisionClass | 'any' | 'result'
 
 export interface GradientContext<A extends Attributes> {
   readonly graph: Graph

@@ -42,9 +42,11 @@ export function lowerPrecision(graph: Graph, low: LowType, cast: Op<Record<strin
   }
 
   for (const node of graph.nodes) {
-    const inputs = node.inputs.map((tensor, index) =>
-      stored(tensors[tensor.id]!, storageOf(node.op, 'inputs', index), node.phase),
-    )
+    const result = tensors[node.outputs[0]!.id]!.type === low ? 'low' : 'full'
+    const inputs = node.inputs.map((tensor, index) => {
+      const storage = storageOf(node.op, 'inputs', index)
+      return stored(tensors[tensor.id]!, storage === 'result' ? result : storage, node.phase)
+    })
     nodes.push({ ...node, inputs, outputs: node.outputs.map((tensor) => tensors[tensor.id]!) })
   }
   const port = ({ tensor, ...rest }: Port): Port => ({ ...rest, tensor: stored(tensors[tensor.id]!, 'full', 'micro') })
@@ -65,6 +67,7 @@ function typesOf(graph: Graph, low: LowType): Map<number, LowType> {
   const followsUsers = (tensor: Tensor) => {
     const wishes = (users.get(tensor.id) ?? []).map(({ node, index }) => {
       const storage = storageOf(node.op, 'inputs', index)
+      if (storage === 'result') return held.has(node.outputs[0]!.id) ? 'low' : 'full'
       return storage === 'any' && writesLow(node) ? 'low' : storage
     })
     return wishes.includes('low') && !wishes.includes('full') && !ports.has(tensor.id)

@@ -58,7 +58,7 @@ const convolutionOp = defineOp<Window>('convolution', {
     return addNode(graph, convolutionGradientInput, [dy, weight], { stride, padding, height, width })
   },
   precision: 'low',
-  storage: { outputs: { 0: 'any' } },
+  storage: { inputs: { 2: 'result' }, outputs: { 0: 'any' } }, // libraries add a bias of the result's type alone
   attributes: ['stride', 'padding'],
 })
 

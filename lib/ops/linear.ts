@@ -56,7 +56,7 @@ const linearOp = defineOp<None>('linear', {
   cost: productCost,
   gradient: (context) => productGradients(context, context.gradients[0]!),
   precision: 'low',
-  storage: { outputs: { 0: 'any' } },
+  storage: { inputs: { 2: 'result' }, outputs: { 0: 'any' } }, // libraries add a bias of the result's type alone
   attributes: [],
 })
 

@@ -68,7 +68,7 @@ async function prepare(device: Device, [channels, out, kernel, stride, padding, 
   const [dx] = differentiate(graph, [{ tensor: y, gradient: dy }], add, channels === 3 ? [] : [x])
   if (dx) addOutput(graph, 'dx', dx, false)
   const bytes = 4 * sizeOf(weight.shape)
-  const session = addon().createSession(device.handle, [0, bytes, bytes])
+  const session = await addon().createSession(device.handle, [0, bytes, bytes])
   await addon().writeArena(session, 1, 0, new Float32Array(sizeOf(weight.shape)).fill(0.01))
   const program = await addon().createProgram(session, compile(graph, 1, 1))
   const inputs = { x: new Float32Array(sizeOf(x.shape)).fill(0.5), dy: new Float32Array(sizeOf(y.shape)).fill(0.25) }

@@ -21,8 +21,8 @@ const device = await openDevice(deviceName, { threads: 2 })
 const gpu = device.kind !== 'cpu'
 // On a GPU ops are timed only where that is asked for: a step is slower then.
 const profiled = !gpu || Boolean(process.env.AUTOPROG_PROFILE)
-const free = () => addon().freeMemory(device.handle) ?? 0
-const freeBefore = free()
+const free = async () => (await addon().freeMemory(device.handle)) ?? 0
+const freeBefore = await free()
 const model = createModel(name)
 const session = await createSession({ device, model, precision })
 const size = resolution * resolution * 3
@@ -83,7 +83,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const ops = Object.fromEntries(Object.entries(after).map(([op, seconds]) => [op, seconds - (before[op] ?? 0)]))
     console.log(
       JSON.stringify({
-        peakMegabytes: gpu ? (freeBefore - free()) / 2 ** 20 : process.resourceUsage().maxRSS / 1024,
+        peakMegabytes: gpu ? (freeBefore - (await free())) / 2 ** 20 : process.resourceUsage().maxRSS / 1024,
         javascriptShare: active / 1000 / stepped,
         deviceName: addon().deviceInfo(device.handle).name ?? device.kind,
         // The monitor itself ticks every ten milliseconds.

@@ -37,12 +37,13 @@ interface Addon {
   abandon(): void
   closeDevice(device: DeviceHandle): void
   deviceInfo(device: DeviceHandle): { threads: number } & Record<string, string>
+  deviceNotices(device: DeviceHandle): string[]
   /** Bytes, where they are known, for one thing after another: what is reserved counts as taken. */
-  freeMemory(device: DeviceHandle): number | undefined
+  freeMemory(device: DeviceHandle): Promise<number | undefined>
   /** Bytes of the host's memory that the process could still have, where they are known. */
   availableMemory(): number | undefined
   hostArray(owner: DeviceHandle | SessionHandle, type: string, count: number): TypedArray
-  createSession(device: DeviceHandle, arenaBytes: readonly number[]): SessionHandle
+  createSession(device: DeviceHandle, arenaBytes: readonly number[]): Promise<SessionHandle>
   closeSession(session: SessionHandle): void
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
   closeProgram(program: ProgramHandle): void

@@ -7,7 +7,7 @@ const start = performance.now()
 const device = await openDevice(process.argv[2]!)
 const openSeconds = (performance.now() - start) / 1000
 const info = addon().deviceInfo(device.handle)
-const freeGiB = (addon().freeMemory(device.handle) ?? 0) / 2 ** 30
+const freeGiB = ((await addon().freeMemory(device.handle)) ?? 0) / 2 ** 30
 const size = device.kind === 'cuda' ? 4096 : 64
 const seconds = await device.measureGemm(size, size, size)
 await device.close()

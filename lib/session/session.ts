@@ -105,8 +105,8 @@ export async function createSession(options: SessionOptions): Promise<Session> {
 
   const make = async (request: ProgramRequest, key: string): Promise<ProgramHandle> => {
     const description = buildProgram(request, model, store.layout, settings)
-    const made = await native(() => addon().createProgram(store.handle, description)).catch((error: unknown) => {
-      throw withFittingMicroBatch(error, request)
+    const made = await native(() => addon().createProgram(store.handle, description)).catch(async (error: unknown) => {
+      throw await withFittingMicroBatch(error, request)
     })
     activations = Math.max(activations, description.activationBytes)
     programs.set(key, made)
@@ -119,9 +119,9 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   }
   const read = (weights?: WeightsName) => store.read(checkWeights(weights, averages))
   /** Adds to a device's lack of memory the micro-batch that would fit. */
-  const withFittingMicroBatch = (error: unknown, request: ProgramRequest): unknown => {
+  const withFittingMicroBatch = async (error: unknown, request: ProgramRequest): Promise<unknown> => {
     if (!(error instanceof AutoprogError && error.code === 'MEMORY')) return error
-    const unused = addon().freeMemory(device.handle)
+    const unused = await addon().freeMemory(device.handle)
     if (unused === undefined) return error
     const free = unused + activations // whose place the next program's would take
     const needs = (microBatch: number) =>

@@ -32,7 +32,7 @@ export async function openStore(
 ): Promise<ParameterStore> {
   const names = [...layout.entries.keys()]
   const sizes = arenaSizes(layout, { averages, precision, training })
-  checkRoom(device, layout, sizes, name)
+  await checkRoom(device, layout, sizes, name)
   const handle = await native(() => addon().createSession(device.handle, Object.values(sizes)))
   const write = (arena: Arena, values: TypedArray) =>
     native(() => addon().writeArena(handle, arenaIndex(arena), 0, values))
@@ -132,12 +132,13 @@ const lessMemory =
 const copiesOnTheWay = 3
 
 /** Throws MEMORY where a device's or the host's memory cannot hold what it is about to. */
-function checkRoom(device: Device, layout: Layout, sizes: Needs, name: string): void {
+async function checkRoom(device: Device, layout: Layout, sizes: Needs, name: string): Promise<void> {
   const arenas = Object.fromEntries(Object.entries(sizes).filter(([, bytes]) => bytes > 0))
   const onTheWay = { 'first values on their way': copiesOnTheWay * 4 * layout.size }
   const subject = `A session of ${name}`
   const isHost = device.kind === 'cpu'
-  checkMemory(subject, isHost ? { ...arenas, ...onTheWay } : arenas, addon().freeMemory(device.handle), lessMemory)
+  const free = await native(() => addon().freeMemory(device.handle))
+  checkMemory(subject, isHost ? { ...arenas, ...onTheWay } : arenas, free, lessMemory)
   if (!isHost) checkMemory(subject, onTheWay, addon().availableMemory(), lessMemory)
 }
 

@@ -61,8 +61,7 @@ Napi::Value abandon(const Napi::CallbackInfo& info) {
 
 template <typename T>
 Napi::Value close(const Napi::CallbackInfo& info) {
-  auto& handle = unwrap<T>(info[0]);
-  handle.target.reset();
+  unwrap<T>(info[0]).close();
   return info.Env().Undefined();
 }
 
@@ -79,9 +78,14 @@ Napi::Value toNumber(Napi::Env env, std::optional<size_t> bytes) {
   return bytes ? Napi::Number::New(env, static_cast<double>(*bytes)) : env.Undefined();
 }
 
-// freeMemory(device): bytes that could still be reserved, undefined where that is not known.
+// freeMemory(device): a promise of the bytes that could still be reserved, undefined where that is not known; after all
+// work asked for before.
 Napi::Value freeMemory(const Napi::CallbackInfo& info) {
-  return toNumber(info.Env(), open<Device>(info[0])->engine().freeMemory());
+  const auto device = open<Device>(info[0]);
+  using Bytes = std::optional<size_t>;
+  return promiseOf<Bytes>(
+      info.Env(), *device, [device] { return device->engine().freeMemory(); },
+      [](Napi::Env env, Bytes& bytes) { return toNumber(env, bytes); });
 }
 
 // availableMemory(): bytes of the host's memory that the process could still have, undefined where that is not known.
@@ -99,18 +103,26 @@ Napi::Value hostArray(const Napi::CallbackInfo& info) {
   return newHostArray(info.Env(), device->engine().hostBlocks(), type, count);
 }
 
-// createSession(device, [bytes, …]): arenas of these sizes; arena 0 (activations) grows as programs need.
+// createSession(device, [bytes, …]): a promise of a session with arenas of these sizes; arena 0 (activations) grows as
+// programs need.
 Napi::Value createSession(const Napi::CallbackInfo& info) {
-  auto workspace = std::make_shared<Workspace>();
-  workspace->device = open<Device>(info[0]);
+  const auto device = open<Device>(info[0]);
   require(info[1].IsArray(), "SHAPE", "Expected an array of arena sizes");
   const auto sizes = info[1].As<Napi::Array>();
   const uint32_t count = sizes.Length();
   require(count >= 1 && count <= 256, "SHAPE", "Expected 1 to 256 arenas");
+  std::vector<size_t> bytes;
   for (uint32_t i = 0; i < count; i++)
-    workspace->arenas.push_back(std::make_unique<Arena>(
-        workspace->device->engine(), static_cast<size_t>(toInteger(sizes[i], "an arena's size", 0, int64_t{1} << 46))));
-  return wrap(info.Env(), std::make_shared<Session>(Session{std::move(workspace)}));
+    bytes.push_back(static_cast<size_t>(toInteger(sizes[i], "an arena's size", 0, int64_t{1} << 46)));
+  return promiseOf<std::shared_ptr<Session>>(
+      info.Env(), *device,
+      [device, bytes = std::move(bytes)] {
+        auto workspace = std::make_shared<Workspace>();
+        workspace->device = device;
+        for (size_t size : bytes) workspace->arenas.push_back(std::make_unique<Arena>(device->engine(), size));
+        return std::make_shared<Session>(Session{std::move(workspace)});
+      },
+      [](Napi::Env env, std::shared_ptr<Session>& session) { return wrap(env, session); });
 }
 
 // createProgram(session, description): a promise of a program.
@@ -149,12 +161,14 @@ Napi::Value runProgram(const Napi::CallbackInfo& info) {
   const auto& device = compiled->workspace->device;
   const auto inputs =
       std::make_shared<std::vector<HostValues>>(hold(info.Env(), device->engine().hostBlocks(), memories));
+  // The promise must not be the last to hold a program that is closed meanwhile.
+  const auto names = std::make_shared<std::vector<std::string>>();
+  for (const auto& port : compiled->program->outputs()) names->push_back(port.name);
   return promise<std::vector<Buffer>>(
       info.Env(), *device, [compiled, inputs] { return compiled->program->start(*inputs); },
-      [compiled](Napi::Env env, std::vector<Buffer>& outputs) -> Napi::Value {
+      [names](Napi::Env env, std::vector<Buffer>& outputs) -> Napi::Value {
         auto result = Napi::Object::New(env);
-        for (size_t i = 0; i < outputs.size(); i++)
-          result.Set(compiled->program->outputs()[i].name, fromBuffer(env, std::move(outputs[i])));
+        for (size_t i = 0; i < outputs.size(); i++) result.Set((*names)[i], fromBuffer(env, std::move(outputs[i])));
         return result;
       });
 }

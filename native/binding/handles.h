@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "runtime/device.h"
 #include "runtime/error.h"
@@ -21,10 +23,32 @@ struct CompiledProgram {
   std::shared_ptr<Program> program;
 };
 
+inline Device& deviceOf(const Session& session) { return *session.workspace->device; }
+inline Device& deviceOf(const CompiledProgram& program) { return *program.workspace->device; }
+
+// Lets go of what may own memory of a device, on that device's thread: to free it waits for the work under way.
+template <typename T>
+void release(std::shared_ptr<T> held) {
+  if constexpr (!std::is_same_v<T, Device>) {
+    if (held == nullptr) return;
+    const std::shared_ptr<ComputeThread> thread = deviceOf(*held).thread();
+    thread->submit([held = std::move(held)]() mutable {
+      held.reset();
+      return Kernel();
+    });
+  }
+}
+
 // Handles are externals with a type tag, so that a wrong object is refused rather than misread. A closed one is empty.
 template <typename T>
 struct Handle {
   std::shared_ptr<T> target;
+
+  explicit Handle(std::shared_ptr<T> held) : target(std::move(held)) {}
+  ~Handle() { close(); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  void close() { release(std::exchange(target, nullptr)); }
 };
 template <typename T>
 struct Kind;
@@ -46,7 +70,7 @@ struct Kind<CompiledProgram> {
 
 template <typename T>
 Napi::Value wrap(Napi::Env env, std::shared_ptr<T> target) {
-  auto external = Napi::External<Handle<T>>::New(env, new Handle<T>{std::move(target)},
+  auto external = Napi::External<Handle<T>>::New(env, new Handle<T>(std::move(target)),
                                                  [](Napi::Env, Handle<T>* handle) { delete handle; });
   external.TypeTag(&Kind<T>::tag);
   return external;

@@ -22,6 +22,7 @@ ComputeThread::ComputeThread(std::shared_ptr<Engine> engine) {
 void ComputeThread::submit(Task task) {
   {
     const std::lock_guard lock(mutex_);
+    if (finishing_) return;
     tasks_.push_back(std::move(task));
   }
   wake_.notify_one();

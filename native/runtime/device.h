@@ -26,7 +26,8 @@ class ComputeThread {
   ComputeThread(const ComputeThread&) = delete;
   ComputeThread& operator=(const ComputeThread&) = delete;
 
-  // A task that leaves something to do lets the one after it begin, so that an asynchronous engine need not idle.
+  // A task that leaves something to do lets the one after it begin, so that an asynchronous engine need not idle. Once
+  // the thread is to end it takes none, and what that one holds is let go of here.
   void submit(Task task);
   // On the thread itself: throws the error that broke the device, if one did, so that it stays the answer to
   // everything.
@@ -60,7 +61,11 @@ class Device {
  public:
   Device(std::shared_ptr<Engine> engine, int threads)
       : engine_(std::move(engine)), threads_(threads), thread_(std::make_shared<ComputeThread>(engine_)) {}
-  ~Device() { thread_->finish(); }
+  // The thread lets go of the engine last, and so ends it.
+  ~Device() {
+    engine_.reset();
+    thread_->finish();
+  }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
@@ -71,7 +76,7 @@ class Device {
   const std::shared_ptr<ComputeThread>& thread() const { return thread_; }
 
  private:
-  const std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Engine> engine_;
   const int threads_;
   const std::shared_ptr<ComputeThread> thread_;
 };

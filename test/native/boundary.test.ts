@@ -37,7 +37,7 @@ function description(): ProgramDescription {
 }
 
 test('the native boundary: takes what is right', async (t) => {
-  const session = addon().createSession(device.handle, [0, 1024])
+  const session = await addon().createSession(device.handle, [0, 1024])
   await addon().writeArena(
     session,
     1,
@@ -55,7 +55,7 @@ test('the native boundary: takes what is right', async (t) => {
 })
 
 test('the native boundary: never crashes on several thousand wrong calls', async (t) => {
-  const session = addon().createSession(device.handle, [0, 1024])
+  const session = await addon().createSession(device.handle, [0, 1024])
   const program = await addon().createProgram(session, description())
   const functions = addon() as unknown as Record<string, (...args: unknown[]) => unknown>
   // Closing would only make the rest of the test say "closed".
@@ -130,7 +130,7 @@ test('the native boundary: never crashes on several thousand wrong calls', async
 })
 
 test('the native boundary: refuses programs that were damaged in any one place', async (t) => {
-  const session = addon().createSession(device.handle, [0, 1024])
+  const session = await addon().createSession(device.handle, [0, 1024])
   const replacements: unknown[] = [
     undefined,
     null,
@@ -188,7 +188,7 @@ test('the native boundary: refuses programs that were damaged in any one place',
 })
 
 test('the native boundary: every op refuses operands that are none of its own', async (t) => {
-  const session = addon().createSession(device.handle, [4096, 4096])
+  const session = await addon().createSession(device.handle, [4096, 4096])
   const types = ['f32', 'i32', 'u8'] as const
   const shapes = [[], [0], [1], [4], [2, 3], [2, 3, 5], [2, 4, 4, 3], [1, 17, 3], [6, 0], [2, 5, 6]]
   let built = 0

@@ -95,7 +95,7 @@ test('shared and transferred memory is an error that says so, wherever an array 
     inputs: [{ name: 'x', tensor: 0, sliced: true }],
     outputs: [{ name: 'y', tensor: 3, sliced: true }],
   }
-  const session = addon().createSession(device.handle, [0, 1024])
+  const session = await addon().createSession(device.handle, [0, 1024])
   await addon().writeArena(session, 1, 0, new Float32Array(20))
   const program = await addon().createProgram(session, description)
   const shared = (length: number) => new SharedArrayBuffer(length) as unknown as ArrayBuffer

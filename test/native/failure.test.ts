@@ -1,4 +1,4 @@
-import type { ProgramDescription } from '../../lib/native.js'
+import type { ProgramDescription, SessionHandle } from '../../lib/native.js'
 import { addon, openDevice } from '../../lib/native.js'
 import { openTestDevice } from '../device.js'
 import { test } from '../serial.js'
@@ -29,10 +29,10 @@ unless(device.kind !== 'cuda-emulated' && 'there is no emulated device')(
       inputs: [{ name: 'x', tensor: 0, sliced: true }],
       outputs: [{ name: 'y', tensor: 3, sliced: true }],
     }
-    const run = async (session: ReturnType<ReturnType<typeof addon>['createSession']>) =>
+    const run = async (session: SessionHandle) =>
       addon().runProgram(await addon().createProgram(session, description), { x: new Float32Array(6) })
-    const session = addon().createSession(device.handle, [0, 1024])
-    const other = addon().createSession(device.handle, [0, 1024])
+    const session = await addon().createSession(device.handle, [0, 1024])
+    const other = await addon().createSession(device.handle, [0, 1024])
     const failure = { code: 'DEVICE', message: /output 0 of linear holds the poison of unwritten memory/ }
     await t.throwsAsync(run(session), failure)
     await t.throwsAsync(run(session), failure)

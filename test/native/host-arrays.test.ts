@@ -36,7 +36,7 @@ const description: ProgramDescription = {
   inputs: [{ name: 'x', tensor: 0, sliced: true }],
   outputs: [{ name: 'y', tensor: 3, sliced: true }],
 }
-const session = addon().createSession(device.handle, [0, 1024])
+const session = await addon().createSession(device.handle, [0, 1024])
 await addon().writeArena(session, 1, 0, new Float32Array(256).fill(1).fill(0, 128))
 const program = await addon().createProgram(session, description)
 const value = (index: number) => (index * 7) % 16

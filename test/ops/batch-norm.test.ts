@@ -203,7 +203,7 @@ test('batch norm: running statistics follow each micro-batch in turn', async (t)
     ...{ runningMean: place('mean', 32), runningVariance: place('variance', 48) },
   }
   addOutput(graph, 'y', norm(graph, tensors), true)
-  const session = addon().createSession(device.handle, [0, 256])
+  const session = await addon().createSession(device.handle, [0, 256])
   await addon().writeArena(session, 1, 0, new Float32Array(64).fill(1))
   const program = await addon().createProgram(session, compile(graph, batch, 2))
   await addon().runProgram(program, { x: values })

@@ -204,7 +204,7 @@ test('mixTokens: micro-batches hold pairs, so that the batch is mixed as a whole
   const box = addInput(graph, 'box', [4], 'i32', false)
   const y = mixTokens(graph, addInput(graph, 'x', [microBatch, ...rest], 'f32'), box, 2)
   addOutput(graph, 'y', y, true)
-  const session = addon().createSession(device.handle, [0, 0])
+  const session = await addon().createSession(device.handle, [0, 0])
   const program = await addon().createProgram(session, compile(graph, batch, microBatch))
   const results = await addon().runProgram(program, { x, box: Int32Array.of(0, 1, 1, 2) })
   addon().closeProgram(program)

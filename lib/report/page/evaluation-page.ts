@@ -127,8 +127,10 @@ const draw = () => {
   const mark = getComputedStyle(document.documentElement).getPropertyValue('--mark')
   context.clearRect(0, 0, n, n)
   for (const [truth, guess, share] of cells) {
-    context.fillStyle = 'rgba(' + mark + ',' + (0.15 + 0.85 * share) + ')'
-    context.fillRect(guess, truth, 1, 1)
+    // What is mistaken is what one looks for: it is drawn larger than what is right.
+    const wide = truth === guess ? 0 : Math.round(n / 500)
+    context.fillStyle = 'rgba(' + mark + ',' + (0.3 + 0.7 * share) + ')'
+    context.fillRect(guess - wide, truth - wide, 1 + 2 * wide, 1 + 2 * wide)
   }
 }
 draw()

@@ -125,7 +125,9 @@ function labelPairs(tree: PairedTree, names: readonly string[] | undefined): Hal
   const labels = Int32Array.from(labelled, ({ label, file }) => {
     if (label < most) return label
     const due =
-      names === undefined ? `${most} classes at most can be told apart here` : `${classNames} names ${most} classes`
+      names === undefined
+        ? `${most.toLocaleString('en-US')} classes at most can be told apart here`
+        : `${classNames} names ${most} classes`
     throw new AutoprogError('DATA', `${nameIn(tree, file)} holds the class index ${label}, and ${due}`, {
       hint: names === undefined ? `${hints.index}; ${classNames} beside it may name more` : hints.names,
     })

@@ -190,7 +190,10 @@ async function writeAtomically(path: string, chunks: readonly Uint8Array[]): Pro
         ENOENT: 'the folder does not exist',
       }[code] ?? code
     throw new AutoprogError('CHECKPOINT', `Cannot write ${path}: ${reason}`, {
-      hint: 'What was there before is unchanged. Free space, or choose another output folder.',
+      hint:
+        code === 'ENOENT'
+          ? 'It was removed, or never there: choose another output folder.'
+          : 'What was there before is unchanged. Free space, or choose another output folder.',
       cause,
     })
   }

@@ -138,10 +138,15 @@ export function summaryText(summary: Summary, look: Look = plain): string {
       `${scaled(summary.flopsPerStep)} multiply-adds an image and step, forward${cooled((cost) => scaled(cost.flopsPerStep))}`,
     ),
     line('theoretical speed-up', `${times(speedupTheoretical)}${cooled((cost) => times(cost.speedupTheoretical))}`),
-    line(
-      'practical speed-up',
-      `${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
-    ),
+    // Ordinary training has none: it is what others are measured against.
+    ...(speedupPractical === null && summary.scheme === 'original'
+      ? []
+      : [
+          line(
+            'practical speed-up',
+            `${speedupPractical === null ? 'unknown: give --baseline RUN, a run of the original scheme' : times(speedupPractical)}${kept}`,
+          ),
+        ]),
   ].join('\n')
 }
 

@@ -62,6 +62,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
     const resolution = options.resolution ?? trained.resolution
     const weights: WeightsName[] = ['model', ...config.ema.decays.map((_, index): WeightsName => `ema${index}`)]
     const { length } = dataset.test
+    const broken: string[] = []
     const collectors = weights.map(() => collectGuesses(length, session.model.classes))
     const counted = await evaluateHeldOut(session, dataset.test, {
       batch: config.evaluation.batch,
@@ -74,10 +75,11 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
       onProbabilities: (copy, probabilities, labels) => collectors[copy]!.add(probabilities, labels),
       signal,
       onProgress: options.onProgress,
+      onBroken: (message) => broken.push(message),
     })
     const found = collectors.map((each) => each.result())
     const [own, ...averaged] = tta === undefined ? counted : found.map(accuracyOf)
-    const notices = [...trained.notices, ...(await heldOutNotices(run, trained))]
+    const notices = [...trained.notices, ...broken, ...(await heldOutNotices(run, trained))]
     const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
     const all = [{ average: null, top1: own!.top1 }, ...emas.map(({ decay, top1 }) => ({ average: decay, top1 }))]
     const best = all.reduce((a, b) => (b.top1 > a.top1 ? b : a))

@@ -25,7 +25,9 @@ export interface HeldOutOptions {
   /** Given the probabilities (B, classes) of each batch by each copy of the weights, in order. */
   readonly onProbabilities?: (copy: number, probabilities: Float32Array, labels: Int32Array) => void
   readonly signal?: AbortSignal | undefined
-  /** Told after every batch how many images are evaluated. */
+  /** Told of each broken image, in a line for a human, … */
+  readonly onBroken?: ((message: string) => void) | undefined
+  /** … and after every batch how many images are evaluated. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
@@ -35,9 +37,17 @@ const mirroredWhole = (batch: number) => Int32Array.from({ length: 3 * batch }, 
 /** Evaluates several copies of the weights in one pass over a split, in evaluation mode; results in their order. */
 export async function evaluateHeldOut(session: Session, split: Split, options: HeldOutOptions): Promise<Accuracy[]> {
   const { batch, resolution, layers, weights, evaluation, workers, signal, onProgress } = options
-  const { flip = false, onProbabilities } = options
+  const { flip = false, onProbabilities, onBroken } = options
   const allocate = hostBytes(session.device)
-  const loader = createLoader(split, { batch, seed: 0, shuffle: false, evaluation, workers, allocate })
+  const loader = createLoader(split, {
+    batch,
+    seed: 0,
+    shuffle: false,
+    evaluation,
+    workers,
+    allocate,
+    ...(onBroken && { onBroken }),
+  })
   const sums = weights.map(() => ({ correct: 0, correct5: 0, loss: 0 }))
   let done = 0
   for await (const { images, height, width, channels, labels } of loader.batches({

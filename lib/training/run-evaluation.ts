@@ -24,6 +24,11 @@ export async function evaluateOn(run: Run, split: Split, decays: readonly number
     workers: workersOf(config),
     signal: options.signal,
     onProgress: options.onEvaluating,
+    // Once a run: the same image is broken in each epoch.
+    onBroken: (message) => {
+      if (!run.brokenHeldOut.has(message)) run.notices.push(message)
+      run.brokenHeldOut.add(message)
+    },
   })
   return { ...model!, emas: emas.map((accuracy, index) => ({ decay: decays[index]!, ...accuracy })) }
 }

@@ -67,6 +67,8 @@ export interface Run {
   readonly session: Session
   readonly tuner: MicroBatchTuner
   readonly notices: string[]
+  /** What was said of broken images that are held out. */
+  readonly brokenHeldOut: Set<string>
   state: TrainerState
   stage: Stage
   search: Search | undefined
@@ -179,7 +181,7 @@ async function beginRun(opened: Opened): Promise<Run> {
   const [begun, before] = [performance.now(), state.tally.totalSeconds]
   const run: Run = {
     ...opened,
-    ...{ identity, loader, stages, session, state, stage },
+    ...{ identity, loader, stages, session, state, stage, brokenHeldOut: new Set<string>() },
     tuner: createTuner(config.batch, config.microBatch, state.tuner),
     search: undefined,
     lastCheckpoint: restored?.path,

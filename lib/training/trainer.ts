@@ -65,6 +65,7 @@ async function* trainingEvents(
     for (const message of [...run.dataset.notices, ...run.notices.splice(0)]) yield { type: 'notice', message }
     while (run.state.step < run.stages.steps || run.state.epochDue) yield* trainSegment(run)
     const tested = run.dataset.validation && (await testAtEnd(run))
+    for (const message of run.notices.splice(0)) yield { type: 'notice', message }
     if (tested) yield tested
     checkFolder()
     yield { type: 'end', summary: summaryOf(run, tested) }
@@ -261,6 +262,7 @@ async function* endEpoch(run: Run): AsyncGenerator<TrainingEvent> {
   state.lastEpoch = event
   state.epochDue = false
   run.savedAt = undefined
+  for (const message of run.notices.splice(0)) yield { type: 'notice', message }
   yield event
   const hint = bottleneck(event, workersOf(config), availableParallelism())
   if (hint !== undefined && !run.hinted) yield { type: 'notice', message: hint }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { type Config, resolveConfig } from '../../lib/recipe/config.js'
 import type { TrainingEvent } from '../../lib/report/events.js'
+import { evaluate } from '../../lib/training/evaluate.js'
 import { train } from '../../lib/training/trainer.js'
 import { noise, temporaryFolder, writeTree } from '../data/images.js'
 import { checkError } from '../error.js'
@@ -105,4 +106,19 @@ test('with 2 % broken it stops with an error that lists them', async (t) => {
   t.is(found.length, count)
   for (const name of found) t.true(known.includes(name), name)
   t.is(events.at(-1)?.type === 'end', false)
+})
+
+test('a broken image that is held out is named once, in training and by an evaluation', async (t) => {
+  const root = await temporaryFolder()
+  await makePictures(root)
+  const broken = join(root, 'val', 'blue', '7.jpg')
+  await truncate(broken, 200)
+  const out = join(await temporaryFolder(), 'run')
+  const said: string[] = []
+  for await (const event of train({ ...recipe(root), epochs: 2 }, { out }))
+    if (event.type === 'notice') said.push(event.message)
+  const named = (messages: readonly string[]) => messages.filter((message) => message.includes('blue/7.jpg'))
+  t.is(named(said).length, 1, said.join('\n'))
+  t.regex(named(said)[0]!, /another image stands in for it/)
+  t.is(named((await evaluate(out)).notices).length, 1)
 })

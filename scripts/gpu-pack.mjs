@@ -65,7 +65,8 @@ function buildAddon(name, options) {
 /** What the library, its tests and the benches import, and the headers that a build needs: names in node_modules. */
 function modules() {
   const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
-  const wanted = ['ava', 'tsx', 'cli-table3', 'commander', 'node-addon-api', 'node-api-headers', 'sharp', 'tar-stream']
+  // The package's own, without those that only build the addon, and what runs tests.
+  const own = Object.keys(packages[''].dependencies).filter((name) => !['cmake-js', 'node-gyp'].includes(name))
   const seen = new Set()
   const visit = (name) => {
     const key = `node_modules/${name}`
@@ -74,7 +75,7 @@ function modules() {
     const { dependencies = {}, optionalDependencies = {} } = packages[key]
     for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) visit(next)
   }
-  for (const name of [...wanted, 'yaml', 'zod']) visit(name)
+  for (const name of [...own, 'ava', 'tsx']) visit(name)
   return [...seen]
 }
 

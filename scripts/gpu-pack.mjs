@@ -68,15 +68,21 @@ function modules() {
   // The package's own, without those that only build the addon, and what runs tests.
   const own = Object.keys(packages[''].dependencies).filter((name) => !['cmake-js', 'node-gyp'].includes(name))
   const seen = new Set()
-  const visit = (name) => {
-    const key = `node_modules/${name}`
+  /** What a package at `from` means by a name: one inside of it, or beside it, or further out. */
+  const find = (from, name) => {
+    const inside = `${from}node_modules/${name}`
+    if (packages[inside] || from === '') return inside
+    return find(from.slice(0, from.lastIndexOf('node_modules/')), name)
+  }
+  const visit = (name, from = '') => {
+    const key = find(from, name)
     if (seen.has(key) || !packages[key] || !existsSync(key)) return
     seen.add(key)
     const { dependencies = {}, optionalDependencies = {} } = packages[key]
-    for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) visit(next)
+    for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) visit(next, `${key}/`)
   }
   for (const name of [...own, 'ava', 'tsx']) visit(name)
-  return [...seen]
+  return [...seen].filter((key) => key.lastIndexOf('node_modules/') === 0) // the others are inside
 }
 
 /** The tests train on Fashion-MNIST; a twentieth of it, twenty times over, has its form and packs small. */

@@ -24,7 +24,7 @@ const example = 'autoprog evaluate runs/fashion-mnist-autoprog-0 --resolution 64
 
 export function evaluateCommand(): Command {
   return createCommand('evaluate', "held-out accuracy of a run's last checkpoint", example)
-    .argument('<run>', 'run folder')
+    .argument('<run>', 'run folder, one of its checkpoints, or a model file')
     .option('--data <data>', "dataset to evaluate on: its test half, or all of it (default: the run's)")
     .option('--resolution <pixels>', "image size (default: the run's)", parseNumber)
     .addOption(new Option('--tta <kind>', 'the mean over each image and its mirror image').choices(['flip']))

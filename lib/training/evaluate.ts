@@ -60,7 +60,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
   const { config, dataset, session } = trained
   try {
     const resolution = options.resolution ?? trained.resolution
-    const weights: WeightsName[] = ['model', ...config.ema.decays.map((_, index): WeightsName => `ema${index}`)]
+    const weights: WeightsName[] = ['model', ...trained.decays.map((_, index): WeightsName => `ema${index}`)]
     const { length } = dataset.test
     const broken: string[] = []
     const collectors = weights.map(() => collectGuesses(length, session.model.classes))
@@ -80,7 +80,7 @@ export async function evaluate(run: string, options: EvaluateOptions = {}): Prom
     const found = collectors.map((each) => each.result())
     const [own, ...averaged] = tta === undefined ? counted : found.map(accuracyOf)
     const notices = [...trained.notices, ...broken, ...(await heldOutNotices(run, trained))]
-    const emas = averaged.map((accuracy, index) => ({ decay: config.ema.decays[index]!, ...accuracy }))
+    const emas = averaged.map((accuracy, index) => ({ decay: trained.decays[index]!, ...accuracy }))
     const all = [{ average: null, top1: own!.top1 }, ...emas.map(({ decay, top1 }) => ({ average: decay, top1 }))]
     const best = all.reduce((a, b) => (b.top1 > a.top1 ? b : a))
     const guesses = found[all.indexOf(best)]!
@@ -103,8 +103,11 @@ function accuracyOf({ length, ranks, truthProbabilities }: Guesses): Accuracy {
 }
 
 /** An accuracy is one of images that were not trained on; whether they are those is known of the run's own data alone. */
-async function heldOutNotices(run: string, { own, began, dataset: { name, test } }: Trained): Promise<string[]> {
-  if (!own) return []
+async function heldOutNotices(
+  run: string,
+  { own, began, decays, dataset: { name, test } }: Trained,
+): Promise<string[]> {
+  if (!own || decays.length === 0) return []
   if (began === undefined)
     return [
       `${run} has not kept what it held out: it may have been trained on some of the images that are held out now`,

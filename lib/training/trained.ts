@@ -1,14 +1,15 @@
 /** The network of a run as its last checkpoint holds it, opened on a dataset. */
-import { existsSync, realpathSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { loadDataset } from '../../datasets/index.js'
 import type { Dataset, LoadOptions } from '../data/source/dataset.js'
 import type { DataIdentity } from '../data/source/fingerprint.js'
 import { AutoprogError, expected } from '../errors.js'
+import { describedModel, describedWeights, type ModelFile, readModel, type TrainedModel } from '../models/model-file.js'
 import { createModel } from '../models/registry.js'
 import { openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
-import { loadConfig } from '../recipe/config.js'
+import { loadConfig, resolveConfig } from '../recipe/config.js'
 import type { SessionState } from '../session/grow.js'
 import type { Session } from '../session/session.js'
 import { createSession } from '../session/session.js'
@@ -24,6 +25,8 @@ export interface Trained {
   readonly resolution: number
   /** Of the checkpoint, averages included. */
   readonly tensors: SessionState
+  /** Of the averages that the session holds beside the weights. */
+  readonly decays: readonly number[]
   /** Whether the dataset is the run's own, of which it held out what is to be tested. */
   readonly own: boolean
   /** Of the data that the run began with; unknown of early versions. */
@@ -41,10 +44,63 @@ export interface TrainedOptions extends Pick<LoadOptions, 'signal' | 'onListing'
 const ending = '.safetensors'
 
 /**
- * Opens a run's folder, or one of its checkpoints. Throws CHECKPOINT where there is none, DATA for a dataset with other
- * classes.
+ * Opens a run's folder, one of its checkpoints, or a model file. Throws CHECKPOINT where there is none, DATA for a dataset
+ * with other classes.
  */
-export async function openTrained(path: string, { data, ...load }: TrainedOptions = {}): Promise<Trained> {
+export async function openTrained(path: string, options: TrainedOptions = {}): Promise<Trained> {
+  const isFile = path.endsWith(ending) && statSync(path, { throwIfNoEntry: false })?.isFile()
+  const described = isFile ? await readModel(path) : undefined
+  return described?.description === undefined
+    ? openRunOf(path, options)
+    : openModelFile(path, { ...described, description: described.description }, options)
+}
+
+/** A model file, on the data of the run in whose folder it lies unless others are given. */
+async function openModelFile(
+  path: string,
+  file: ModelFile & { description: TrainedModel },
+  { data, ...load }: TrainedOptions,
+): Promise<Trained> {
+  const { description } = file
+  const recipe = join(dirname(path), 'config.yaml')
+  const run = existsSync(recipe) ? loadConfig({ file: recipe }) : undefined
+  const place = data ?? run?.data
+  if (place === undefined)
+    throw new AutoprogError('DATA', `${path} lies outside of its run, so that nothing says where its data are`, {
+      hint: 'name them with --data (data)',
+    })
+  const own = run !== undefined && (data === undefined || samePlace(data, run.data))
+  const { crop, interpolation, resolution, precision, classes, classCount } = description
+  const config = resolveConfig({
+    ...{ data: place, model: description.network, precision, evaluation: { crop, resolution } },
+    ...{ augmentation: { filter: interpolation }, seed: run?.seed ?? 0, validation: run?.validation ?? 0 },
+  })
+  const { seed, validation } = config
+  const loaded = await loadDataset(place, { seed, validation, ...load, ...(own && { halves: 'held-out' as const }) })
+  const closing: (() => Promise<void>)[] = [loaded.close]
+  const close = async () => {
+    for (const one of closing.splice(0).reverse()) await one()
+  }
+  try {
+    const dataset = classes === null ? byPosition(loaded, path, classCount) : labelledAs(classes, loaded)
+    const model = describedModel(path, description)
+    const weights = describedWeights(path, file, model)
+    const device = await openDevice()
+    closing.push(device.close)
+    const session = await createSession({ device, model, precision, weights, training: false })
+    closing.push(session.close)
+    const tensors: SessionState = new Map(
+      model.parameters.map(({ name, shape }) => [`weights/${name}`, { shape, values: weights.get(name)! }]),
+    )
+    const opened = { config, dataset, session, resolution, tensors, decays: [], own, began: undefined }
+    return { ...opened, notices: dataset.notices, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openRunOf(path: string, { data, ...load }: TrainedOptions): Promise<Trained> {
   // RUN/checkpoints/step-00001234.safetensors
   const [run, file] = path.endsWith(ending) ? [dirname(dirname(path)), basename(path)] : [path, undefined]
   const recipe = join(run, 'config.yaml')
@@ -81,7 +137,8 @@ export async function openTrained(path: string, { data, ...load }: TrainedOption
     await session.restore(tensors)
     const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
     const notices = [...saved.notices, ...dataset.notices]
-    return { config, dataset, session, resolution, tensors, own, began: saved.data, notices, close }
+    const { decays } = config.ema
+    return { config, dataset, session, resolution, tensors, decays, own, began: saved.data, notices, close }
   } catch (error) {
     await close()
     throw error

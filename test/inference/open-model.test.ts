@@ -92,6 +92,23 @@ test('it is as good as the evaluation of the same weights says', async (t) => {
   })
 })
 
+test('a model file is evaluated by itself, on the data of its run or on others', async (t) => {
+  const best = join(made.run, 'best.safetensors')
+  const { average } = model.description
+  const ofRun = await evaluate(made.run)
+  const same = average === null ? ofRun : ofRun.emas.find(({ decay }) => decay === average)!
+  const alone = await evaluate(best)
+  t.deepEqual([alone.top1, alone.images, alone.emas], [same.top1, ofRun.images, []])
+  const moved = join(await temporaryFolder(), 'moved.safetensors')
+  await copyFile(best, moved)
+  t.is((await evaluate(moved, { data: made.data })).images, 48)
+  checkError(t, await t.throwsAsync(evaluate(moved)), {
+    code: 'DATA',
+    message: /lies outside of its run/,
+    hint: /data/,
+  })
+})
+
 test('many calls at once are answered each by its own, as alone', async (t) => {
   const paths = [...blue, ...red]
   const alone: Float32Array[] = []

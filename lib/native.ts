@@ -33,7 +33,7 @@ export interface ProgramDescription {
 
 interface Addon {
   kinds(): string[]
-  openDevice(kind: string, index: number, threads: number, tf32: boolean): DeviceHandle
+  openDevice(kind: string, index: number, threads: number, tf32: boolean, deterministic: boolean): DeviceHandle
   abandon(): void
   closeDevice(device: DeviceHandle): void
   deviceInfo(device: DeviceHandle): { threads: number } & Record<string, string>
@@ -143,7 +143,8 @@ export function fromNative(error: unknown): unknown {
   if (error instanceof RangeError && noRoom.test(error.message))
     return new AutoprogError('MEMORY', `There is no memory for another array: ${error.message}`, { cause: error })
   if (!(error instanceof Error) || !('code' in error) || !codes.has(String(error.code))) return error
-  return new AutoprogError(error.code as ErrorCode, error.message, { cause: error })
+  const hint = 'hint' in error ? { hint: String(error.hint) } : {}
+  return new AutoprogError(error.code as ErrorCode, error.message, { ...hint, cause: error })
 }
 
 /** Runs a call of the addon. The stack is captured before it, so that an error shows who asked. */
@@ -217,6 +218,8 @@ export interface Device {
   readonly handle: DeviceHandle
   /** Seconds of an f32 product (m, k) x (k, n), the best of several. */
   measureGemm(m: number, n: number, k: number): Promise<number>
+  /** What it has to tell since it was last asked, such as that something slow took the place of a library. */
+  notices(): string[]
   /** Ends the compute thread once all work is done; harmless when repeated. */
   close(): Promise<void>
 }
@@ -224,6 +227,7 @@ export interface Device {
 export interface DeviceOptions {
   threads?: number | 'auto'
   tf32?: boolean
+  deterministic?: boolean
 }
 
 const deviceKinds = ['cpu', 'cuda', 'cuda-emulated'] as const
@@ -237,9 +241,11 @@ export type DeviceKind = (typeof deviceKinds)[number]
  * @param options.threads threads of every kernel on the processor; all cores ('auto') unless given
  * @param options.tf32 whether f32 products on a GPU may round their factors to TF32 (10 bits of mantissa), which its tensor
  * cores multiply; false unless given
+ * @param options.deterministic whether a GPU's algorithms are chosen by rule rather than by their times, so that results are
+ * the same bits in every process; false unless given
  */
 export async function openDevice(name = 'auto', options: DeviceOptions = {}): Promise<Device> {
-  const { threads: asked, tf32 } = resolveOptions(options)
+  const { threads: asked, tf32, deterministic } = resolveOptions(options)
   if (name === 'auto') return openDevice('cuda', options).catch(() => openDevice('cpu', options))
   const [, kind, index] = (typeof name === 'string' && /^(cpu|cuda|cuda-emulated)(?::(\d{1,3}))?$/.exec(name)) || []
   if (kind === undefined || (kind === 'cpu' && index !== undefined))
@@ -248,7 +254,8 @@ export async function openDevice(name = 'auto', options: DeviceOptions = {}): Pr
     throw new AutoprogError('DEVICE', `There is no CUDA backend in this build, so ${name} cannot be opened`, {
       hint: "Use device 'cpu' (or 'auto'), or install a CUDA toolkit and build again with `npm rebuild autoprog`.",
     })
-  const handle = await native(() => addon().openDevice(kind, Number(index ?? 0), asked, tf32)).catch((error) => {
+  const opening = native(() => addon().openDevice(kind, Number(index ?? 0), asked, tf32, deterministic))
+  const handle = await opening.catch((error) => {
     throw kind === 'cpu' ? withThreadsHint(error, asked) : error
   })
   const { threads, ...features } = addon().deviceInfo(handle)
@@ -259,22 +266,23 @@ export async function openDevice(name = 'auto', options: DeviceOptions = {}): Pr
     features,
     handle,
     measureGemm: (m, n, k) => native(() => addon().measureGemm(handle, m, n, k)),
+    notices: () => addon().deviceNotices(handle),
     close: async () => addon().closeDevice(handle),
   }
 }
 
 const mostThreads = 1024
 
-function resolveOptions(options: DeviceOptions): { threads: number; tf32: boolean } {
-  checkOptions('the options of a device', options, { tf32: 'boolean' })
-  const { threads = 'auto', tf32 = false } = options
-  if (threads === 'auto') return { threads: Math.min(availableParallelism(), mostThreads), tf32 }
+function resolveOptions(options: DeviceOptions): { threads: number; tf32: boolean; deterministic: boolean } {
+  checkOptions('the options of a device', options, { tf32: 'boolean', deterministic: 'boolean' })
+  const { threads = 'auto', tf32 = false, deterministic = false } = options
+  if (threads === 'auto') return { threads: Math.min(availableParallelism(), mostThreads), tf32, deterministic }
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads)
     throw new AutoprogError(
       'CONFIG',
       expected(`auto or an integer from 1 to ${mostThreads}`, 'threads of a device', threads),
     )
-  return { threads, tf32 }
+  return { threads, tf32, deterministic }
 }
 
 function withThreadsHint(error: unknown, threads: number): unknown {

@@ -128,7 +128,7 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
       throw error
     })
     yield event
-    for (const message of run.notices.splice(0)) yield { type: 'notice', message }
+    for (const message of [...run.notices.splice(0), ...run.device.notices()]) yield { type: 'notice', message }
     state.step = event.step + 1
     state.epochDue = endsEpoch(event.step)
   }

@@ -36,17 +36,17 @@ Napi::Value kinds(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// openDevice(kind, index, threads, tf32): threads 0 means one per core; only the processor has more than one, and only
-// a GPU has TF32.
+// openDevice(kind, index, threads, tf32, deterministic): threads 0 means one per core; only the processor has more than
+// one, only a GPU has TF32, and algorithms that are chosen by their time unless it is to be deterministic.
 Napi::Value openDevice(const Napi::CallbackInfo& info) {
   auto* environment = info.Env().GetInstanceData<Environment>();
   const std::string kind = toText(info[0], "a kind of device");
   [[maybe_unused]] const auto index = static_cast<int>(toInteger(info[1], "the device's index", 0, 1024));
-  [[maybe_unused]] const bool tf32 = info[3].ToBoolean();
+  [[maybe_unused]] const bool tf32 = info[3].ToBoolean(), deterministic = info[4].ToBoolean();
   const auto asked = static_cast<int>(toInteger(info[2], "threads", 0, 1024));
   const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 #ifdef AUTOPROG_CUDA
-  if (kind == kGpu) return wrap(info.Env(), environment->open(cuda::createEngine(index, tf32), 1));
+  if (kind == kGpu) return wrap(info.Env(), environment->open(cuda::createEngine(index, tf32, deterministic), 1));
 #endif
   require(kind == "cpu", "DEVICE", "This build has no device of kind " + kind);
   return wrap(info.Env(), environment->open(cpu::createEngine(threads), threads));
@@ -72,6 +72,13 @@ Napi::Value deviceInfo(const Napi::CallbackInfo& info) {
   object.Set("threads", device->threads());
   for (const auto& [name, value] : device->engine().features()) object.Set(name, value);
   return object;
+}
+
+// deviceNotices(device): what it has to tell since it was last asked.
+Napi::Value deviceNotices(const Napi::CallbackInfo& info) {
+  auto list = Napi::Array::New(info.Env());
+  for (const auto& notice : open<Device>(info[0])->engine().takeNotices()) list.Set(list.Length(), notice);
+  return list;
 }
 
 Napi::Value toNumber(Napi::Env env, std::optional<size_t> bytes) {
@@ -295,6 +302,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("abandon", guarded<abandon>);
   add("closeDevice", guarded<close<Device>>);
   add("deviceInfo", guarded<deviceInfo>);
+  add("deviceNotices", guarded<deviceNotices>);
   add("freeMemory", guarded<freeMemory>);
   add("availableMemory", guarded<availableMemory>);
   add("hostArray", guarded<hostArray>);

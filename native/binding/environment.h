@@ -83,6 +83,7 @@ inline Napi::Error toJavaScript(Napi::Env env, const Error& error) {
   auto value = Napi::Error::New(env, error.what());
   value.Set("code", error.code);
   if (!error.op.empty()) value.Set("op", error.op);
+  if (!error.hint.empty()) value.Set("hint", error.hint);
   return value;
 }
 

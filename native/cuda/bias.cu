@@ -19,7 +19,7 @@ __global__ void addBiasKernel(AnyPointer y, AnyPointer bias, int64_t count, int6
 Kernel prepareBiased(const char* name, const Operands& operands, Product product, const View& bias) {
   Blas& blas = engineOf(operands).blas();
   product.bias = bias;
-  if (const Kernel whole = blas.prepare(operands, product, true)) return whole;
+  if (const Kernel whole = blas.prepare(operands, product)) return whole;
   product.bias = View{};
   return [=, plain = blas.prepare(operands, product), stream = streamOf(operands), y = product.c] {
     plain();

@@ -1,12 +1,18 @@
 #include "cuda/blas.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstring>
+#include <atomic>
+#include <cstdio>
 #include <fstream>
+#include <optional>
+#include <set>
 #include <sstream>
 
 #include "cuda/check.h"
 #include "cuda/libraries.h"
+#include "cuda/product.h"
 
 namespace autoprog::cuda {
 
@@ -28,8 +34,10 @@ class CublasLt : public Blas {
   explicit CublasLt(CudaEngine& engine)
       : engine_(engine), library_(openCublasLt()), workspace_(engine, kWorkspaceBytes) {
     check(library_.create(&handle_), "cublasLtCreate", "");
+    if (!library_.passedOver.empty()) engine.notify(library_.passedOver);
+    if (engine.deterministic()) return;  // what is kept was chosen by its time
     cache_ = cacheFile(std::string(engine.properties().name) + " " + version());
-    readCache();
+    kept_ = readCache();
   }
   ~CublasLt() override { library_.destroy(handle_); }
 
@@ -39,7 +47,7 @@ class CublasLt : public Blas {
            std::to_string(number % 100);
   }
 
-  Kernel prepare(const Operands& operands, const Product& product, bool optional) override;
+  Kernel prepare(const Operands& operands, const Product& product) override;
 
  private:
   // Column-major, as the library thinks: a row-major matrix is its own transpose there, so the factors change places.
@@ -48,6 +56,7 @@ class CublasLt : public Blas {
     Owned<cublasLtMatrixLayout_t> first, second, result;
     cublasLtMatmulAlgo_t algorithm{};
   };
+  using Algorithms = std::map<std::string, cublasLtMatmulAlgo_t>;
 
   void check(cublasStatus_t status, const char* call, const std::string& subject) const {
     if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -67,28 +76,48 @@ class CublasLt : public Blas {
     return {made, library_.layoutDestroy};
   }
   std::shared_ptr<Plan> plan(const Product& product) const;
-  std::vector<cublasLtMatmulHeuristicResult_t> propose(const Plan& plan) const;
+  std::vector<cublasLtMatmulAlgo_t> propose(const Plan& plan, const Product& product) const;
+  bool fits(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const;
   cublasStatus_t run(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const Product& product) const;
-  cublasLtMatmulAlgo_t fastest(const Plan& plan, const Product& product,
-                               const std::vector<cublasLtMatmulHeuristicResult_t>& candidates) const;
-  void readCache();
-  void writeCache() const;
+  std::optional<cublasLtMatmulAlgo_t> choose(const Plan& plan, const Product& product, const std::string& key);
+  std::optional<cublasLtMatmulAlgo_t> best(const Plan& plan, const Product& product,
+                                           const std::vector<cublasLtMatmulAlgo_t>& candidates) const;
+  void tell(const std::string& what, const std::string& key, const std::string& instead);
+  std::string keyOf(const Product& product) const;
+  Algorithms readCache() const;
+  void writeCache();
 
   CudaEngine& engine_;
   const CublasLtLibrary library_;
   cublasLtHandle_t handle_ = nullptr;
   Arena workspace_;
   std::string cache_;
-  std::map<std::string, cublasLtMatmulAlgo_t> algorithms_;
+  Algorithms kept_;  // by earlier devices and this one
+  std::map<std::string, std::optional<cublasLtMatmulAlgo_t>> chosen_;
+  std::set<std::string> told_;
 };
 
 bool given(const View& view) { return view.arena != nullptr; }
+
+// The greatest power of two, up to what blocks of device memory begin at, that divides a view's address.
+uint32_t alignmentOf(const View& view) {
+  const size_t bits = view.offset | 256;
+  return static_cast<uint32_t>(bits & (~bits + 1));
+}
 
 std::string describe(const Product& p) {
   std::ostringstream text;
   text << "(" << p.m << ", " << p.k << ") x (" << p.k << ", " << p.n << ") " << nameOf(p.a.type) << " to "
        << nameOf(p.c.type) << (p.transposeA ? " a^T" : "") << (p.transposeB ? " b^T" : "") << (p.beta != 0 ? " +=" : "")
        << (given(p.bias) ? " bias" : "") << (given(p.columnSumsOfA) ? " sums" : "");
+  return text.str();
+}
+
+// All that an algorithm is chosen for.
+std::string CublasLt::keyOf(const Product& p) const {
+  std::ostringstream text;
+  text << describe(p) << (engine_.tf32() && p.a.type == Type::f32 ? " tf32" : "") << " aligned " << alignmentOf(p.a)
+       << " " << alignmentOf(p.b) << " " << alignmentOf(p.c);
   return text.str();
 }
 
@@ -117,21 +146,41 @@ std::shared_ptr<CublasLt::Plan> CublasLt::plan(const Product& p) const {
   return made;
 }
 
-std::vector<cublasLtMatmulHeuristicResult_t> CublasLt::propose(const Plan& plan) const {
+// The library takes 256 bytes for granted unless it is told what addresses are multiples of.
+std::vector<cublasLtMatmulAlgo_t> CublasLt::propose(const Plan& plan, const Product& product) const {
   cublasLtMatmulPreference_t made = nullptr;
   check(library_.preferenceCreate(&made), "cublasLtMatmulPreferenceCreate", "");
   const Owned<cublasLtMatmulPreference_t> preference(made, library_.preferenceDestroy);
-  const uint64_t bytes = kWorkspaceBytes;
-  check(library_.preferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes)),
-        "cublasLtMatmulPreferenceSetAttribute", "");
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    check(library_.preferenceSetAttribute(made, attribute, &value, sizeof(value)),
+          "cublasLtMatmulPreferenceSetAttribute", "");
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignmentOf(product.b));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignmentOf(product.a));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignmentOf(product.c));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignmentOf(product.c));
   std::vector<cublasLtMatmulHeuristicResult_t> results(kCandidates);
   int found = 0;
+  const std::lock_guard lock(captureMutex());
   const cublasStatus_t status =
       library_.getHeuristic(handle_, plan.operation.get(), plan.first.get(), plan.second.get(), plan.result.get(),
                             plan.result.get(), made, kCandidates, results.data(), &found);
   results.resize(status == CUBLAS_STATUS_SUCCESS ? static_cast<size_t>(found) : 0);
-  std::erase_if(results, [](const auto& result) { return result.state != CUBLAS_STATUS_SUCCESS; });
-  return results;
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (const auto& result : results)
+    if (result.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(result.algo);
+  return algorithms;
+}
+
+// Whether an algorithm that was read may be run.
+bool CublasLt::fits(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
+  cublasLtMatmulHeuristicResult_t result{};
+  const std::lock_guard lock(captureMutex());
+  const cublasStatus_t status =
+      library_.checkAlgorithm(handle_, plan.operation.get(), plan.first.get(), plan.second.get(), plan.result.get(),
+                              plan.result.get(), &algorithm, &result);
+  return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= kWorkspaceBytes;
 }
 
 cublasStatus_t CublasLt::run(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const Product& p) const {
@@ -147,10 +196,11 @@ cublasStatus_t CublasLt::run(const Plan& plan, const cublasLtMatmulAlgo_t& algor
                          &algorithm, workspace_.base(), kWorkspaceBytes, engine_.stream());
 }
 
-cublasLtMatmulAlgo_t CublasLt::fastest(const Plan& plan, const Product& product,
-                                       const std::vector<cublasLtMatmulHeuristicResult_t>& candidates) const {
-  if (candidates.size() == 1) return candidates[0].algo;
-  // Measured on memory of its own: the real one may hold values that count.
+// Runs candidates on memory of their own, since the real one may hold values that count, and which is no better
+// aligned. The fastest of those that run; on a deterministic engine the first. So every algorithm has run before a
+// capture.
+std::optional<cublasLtMatmulAlgo_t> CublasLt::best(const Plan& plan, const Product& product,
+                                                   const std::vector<cublasLtMatmulAlgo_t>& candidates) const {
   Product trial = product;
   Arena memory(engine_, 0);
   size_t bytes = 0;
@@ -158,65 +208,129 @@ cublasLtMatmulAlgo_t CublasLt::fastest(const Plan& plan, const Product& product,
   for (View* vector : {&trial.bias, &trial.columnSumsOfA})
     if (given(*vector)) views.push_back(vector);
   for (View* view : views) {
+    const size_t beyond = alignmentOf(*view) % 256;
     view->arena = &memory;
-    view->offset = bytes;
-    bytes += alignedBytes(view->bytes());
+    view->offset = bytes + beyond;
+    bytes += alignedBytes(view->bytes() + beyond);
   }
-  memory.allocate(bytes);
+  try {
+    memory.allocate(bytes);
+  } catch (const Error& error) {
+    if (error.code != "MEMORY" || candidates.empty()) throw;
+    return candidates[0];  // there is no room to try: the program's first run is not captured either
+  }
   cuda::check(cudaMemsetAsync(memory.base(), 0, bytes, engine_.stream()), "cudaMemsetAsync");
-  const cublasLtMatmulAlgo_t* best = &candidates[0].algo;
+  std::optional<cublasLtMatmulAlgo_t> found;
   double least = 1e30;
   for (const auto& candidate : candidates) {
-    if (run(plan, candidate.algo, trial) != CUBLAS_STATUS_SUCCESS) continue;
+    if (run(plan, candidate, trial) != CUBLAS_STATUS_SUCCESS) continue;
+    const bool timed = candidates.size() > 1 && !engine_.deterministic();
     const double milliseconds = engine_.measure([&] {
-      for (int i = 0; i < kRepeats; i++) run(plan, candidate.algo, trial);
+      for (int i = 0; timed && i < kRepeats; i++) run(plan, candidate, trial);
     });
-    if (milliseconds < least) least = milliseconds, best = &candidate.algo;
+    if (!timed) return candidate;
+    if (milliseconds < least) least = milliseconds, found = candidate;
   }
-  return *best;
+  return found;
 }
 
-Kernel CublasLt::prepare(const Operands&, const Product& product, bool optional) {
+std::optional<cublasLtMatmulAlgo_t> CublasLt::choose(const Plan& plan, const Product& product, const std::string& key) {
+  const auto known = chosen_.find(key);
+  if (known != chosen_.end()) return known->second;
+  std::optional<cublasLtMatmulAlgo_t> algorithm;
+  const auto kept = kept_.find(key);
+  if (kept != kept_.end() && fits(plan, kept->second)) algorithm = best(plan, product, {kept->second});
+  if (!algorithm) {
+    const auto candidates = propose(plan, product);
+    if (!candidates.empty()) algorithm = best(plan, product, candidates);
+    if (algorithm) {
+      kept_[key] = *algorithm;
+      writeCache();
+    }
+    const std::string what = candidates.empty() ? " has no algorithm for" : " fails at every algorithm for";
+    if (!algorithm && !given(product.bias) && !given(product.columnSumsOfA))
+      tell(what, describe(product), "a kernel of our own makes them, slowly");
+  }
+  return chosen_[key] = algorithm;
+}
+
+// Once for each thing, by the first product that it happens to.
+void CublasLt::tell(const std::string& what, const std::string& key, const std::string& instead) {
+  if (told_.insert(what).second) engine_.notify(version() + what + " products such as " + key + ": " + instead);
+}
+
+Kernel CublasLt::prepare(const Operands&, const Product& product) {
+  const bool biased = given(product.bias), summed = given(product.columnSumsOfA);
+  const std::string key = keyOf(product);
   const auto made = plan(product);
-  const std::string key = describe(product) + (engine_.tf32() && product.a.type == Type::f32 ? " tf32" : "");
-  const auto known = algorithms_.find(key);
-  if (known != algorithms_.end()) {
-    made->algorithm = known->second;
-  } else {
-    const auto candidates = propose(*made);
-    if (candidates.empty() && optional) return nullptr;
-    require(!candidates.empty(), "DEVICE", version() + " has no algorithm for " + key);
-    made->algorithm = fastest(*made, product, candidates);
-    algorithms_[key] = made->algorithm;
-    writeCache();
+  // Epilogues move 16 bytes as one, whatever the product does.
+  const bool reachable = !biased || alignmentOf(product.bias) >= 16;
+  if (const auto algorithm = reachable ? choose(*made, product, key) : std::nullopt) {
+    made->algorithm = *algorithm;
+    return [this, made, product, key] { check(run(*made, made->algorithm, product), "cublasLtMatmul", key); };
   }
-  return [this, made, product, key] { check(run(*made, made->algorithm, product), "cublasLtMatmul", key); };
+  if (biased || summed) {
+    Product rest = product;
+    rest.bias = rest.columnSumsOfA = View{};
+    if (reachable && choose(*plan(rest), rest, keyOf(rest)))
+      tell(biased ? " does not add biases to" : " does not sum up gradients of biases with", describe(product),
+           "a kernel of our own does, after the product");
+    return nullptr;
+  }
+  Kernel plain = preparePlainProduct(engine_, product);
+  require(plain != nullptr, "DEVICE",
+          "Neither " + version() + " nor a kernel of our own can make the product " + describe(product));
+  return plain;
 }
 
-// One line a product: its description, a tab, and the algorithm's 64 bytes in hexadecimal.
-void CublasLt::readCache() {
+// FNV-1a, by which a damaged line is known.
+uint64_t checksumOf(const std::string& text) {
+  uint64_t sum = 0xcbf29ce484222325u;
+  for (unsigned char character : text) sum = (sum ^ character) * 0x100000001b3u;
+  return sum;
+}
+
+// One line a product: its key, the algorithm's 64 bytes as words, and a checksum of all that; hexadecimal, with tabs
+// between the three. Lines that are anything else are passed over.
+std::string lineOf(const std::string& key, const cublasLtMatmulAlgo_t& algorithm) {
+  std::ostringstream line;
+  line << key << '\t' << std::hex;
+  for (uint64_t word : algorithm.data) line << word << ' ';
+  line << '\t';
+  return line.str();
+}
+
+CublasLt::Algorithms CublasLt::readCache() const {
+  Algorithms algorithms;
   std::ifstream file(cache_);
   for (std::string line; std::getline(file, line);) {
     const size_t tab = line.find('\t');
     cublasLtMatmulAlgo_t algorithm{};
+    uint64_t sum = 0;
     std::istringstream words(tab == std::string::npos ? "" : line.substr(tab + 1));
     words >> std::hex;
     for (uint64_t& word : algorithm.data) words >> word;
-    if (words) algorithms_[line.substr(0, tab)] = algorithm;
+    words >> sum;
+    const std::string key = line.substr(0, tab);
+    if (words && sum == checksumOf(lineOf(key, algorithm))) algorithms[key] = algorithm;
   }
+  return algorithms;
 }
 
-// A cache that cannot be written is measured anew next time.
-void CublasLt::writeCache() const {
+// With what other processes have found meanwhile. A file of its own takes the cache's place in one step; a cache that
+// cannot be written is measured anew next time.
+void CublasLt::writeCache() {
   if (cache_.empty()) return;
-  std::ofstream file(cache_ + ".part", std::ios::trunc);
-  for (const auto& [key, algorithm] : algorithms_) {
-    file << key << '\t' << std::hex;
-    for (uint64_t word : algorithm.data) file << word << ' ';
-    file << '\n';
+  kept_.merge(readCache());
+  static std::atomic<int> files{0};
+  const std::string part = cache_ + "." + std::to_string(getpid()) + "." + std::to_string(files++) + ".part";
+  std::ofstream file(part, std::ios::trunc);
+  for (const auto& [key, algorithm] : kept_) {
+    const std::string line = lineOf(key, algorithm);
+    file << line << std::hex << checksumOf(line) << '\n';
   }
   file.close();
-  if (file) std::rename((cache_ + ".part").c_str(), cache_.c_str());
+  if (!file || std::rename(part.c_str(), cache_.c_str()) != 0) std::remove(part.c_str());
 }
 
 }  // namespace

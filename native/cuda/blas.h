@@ -21,12 +21,15 @@ struct Product {
 };
 
 // Products by cuBLASLt, which is opened at run time. Of the algorithms that it proposes for a product the fastest is
-// taken, measured on the device once per shape and type, and remembered in a file from run to run.
+// taken, measured on the device once per shape, type and alignment, and remembered in a file from run to run; on a
+// deterministic engine the first one that runs.
 class Blas {
  public:
   virtual ~Blas() = default;
-  // A kernel for the product. Throws DEVICE where cuBLASLt has none; with `optional`, returns a null kernel instead.
-  virtual Kernel prepare(const Operands& operands, const Product& product, bool optional = false) = 0;
+  // A kernel for the product, whose algorithm has run before. Where cuBLASLt has none, a kernel of our own and a
+  // notice; a null one where the product is asked for with a bias or with sums. Throws DEVICE where nothing can make
+  // it.
+  virtual Kernel prepare(const Operands& operands, const Product& product) = 0;
   virtual std::string version() const = 0;
 };
 

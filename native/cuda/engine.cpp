@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <utility>
 
 #include "cuda/blas.h"
 #include "cuda/check.h"
 #include "cuda/operations.h"
+#include "cuda/product.h"
 
 namespace autoprog::cuda {
 
@@ -31,10 +33,11 @@ std::shared_ptr<HostBlocks> pinnedBlocks(int device) {
       [](std::byte* block, size_t) { cudaFreeHost(block); });
 }
 
+// Who waits for one leaves the core to others, such as those that load images.
 class Event {
  public:
   explicit Event(unsigned flags = cudaEventDisableTiming) {
-    check(cudaEventCreateWithFlags(&event_, flags), "cudaEventCreateWithFlags");
+    check(cudaEventCreateWithFlags(&event_, flags | cudaEventBlockingSync), "cudaEventCreateWithFlags");
   }
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event&) = delete;
@@ -145,7 +148,12 @@ size_t roundUp(size_t bytes) {
 
 class Cuda : public CudaEngine {
  public:
-  Cuda(int index, bool tf32) : index_(index), tf32_(tf32), profile_(profileAsked()), hostBlocks_(pinnedBlocks(index)) {
+  Cuda(int index, bool tf32, bool deterministic)
+      : index_(index),
+        tf32_(tf32),
+        deterministic_(deterministic),
+        profile_(profileAsked()),
+        hostBlocks_(pinnedBlocks(index)) {
     check(cudaSetDevice(index), "cudaSetDevice", "cuda:" + std::to_string(index));
     check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
     require(properties_.major >= 8, "DEVICE",
@@ -153,6 +161,7 @@ class Cuda : public CudaEngine {
                 std::to_string(properties_.minor) + ", but 8.0 (Ampere) or later is needed");
     compute_ = std::make_unique<Stream>();
     copies_ = std::make_unique<Stream>();
+    probe(*this);
     blas_ = openBlas(*this);
   }
   ~Cuda() override {
@@ -175,6 +184,10 @@ class Cuda : public CudaEngine {
   const std::vector<Implementation>& operations() const override;
   Kernel prepare(const Implementation& operation, const Operands& operands) override;
   bool asynchronous() const override { return true; }
+  std::vector<std::string> takeNotices() override {
+    const std::lock_guard lock(noticeMutex_);
+    return std::exchange(notices_, {});
+  }
   bool broken() override {
     cudaGetLastError();  // forgets what does not last
     return cudaStreamSynchronize(stream()) != cudaSuccess;
@@ -244,12 +257,17 @@ class Cuda : public CudaEngine {
   Blas& blas() override { return *blas_; }
   const cudaDeviceProp& properties() const override { return properties_; }
   bool tf32() const override { return tf32_; }
+  bool deterministic() const override { return deterministic_; }
+  void notify(const std::string& notice) override {
+    const std::lock_guard lock(noticeMutex_);
+    notices_.push_back(notice);
+  }
 
  private:
   void refuseWhileRecording(const char* what) const;
 
   const int index_;
-  const bool tf32_, profile_;
+  const bool tf32_, deterministic_, profile_;
   bool recording_ = false;
   cudaDeviceProp properties_{};
   std::unique_ptr<Stream> compute_, copies_;
@@ -257,6 +275,8 @@ class Cuda : public CudaEngine {
   const std::shared_ptr<HostBlocks> hostBlocks_;
   std::deque<std::unique_ptr<Upload>> uploads_;  // the one used longest ago first
   std::vector<std::weak_ptr<Recorded>> graphs_;
+  std::mutex noticeMutex_;
+  std::vector<std::string> notices_;
 };
 
 // A recording would repeat what the host had when it was made.
@@ -337,6 +357,7 @@ Kernel Cuda::download(std::vector<Download> downloads) {
 
 Kernel Cuda::record(std::function<void()> work) {
   if (profile_) return work;
+  std::unique_lock capturing(captureMutex());
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   cudaGraph_t graph = nullptr;
   recording_ = true;
@@ -350,6 +371,7 @@ Kernel Cuda::record(std::function<void()> work) {
   }
   recording_ = false;
   check(cudaStreamEndCapture(stream(), &graph), "cudaStreamEndCapture");
+  capturing.unlock();
   cudaGraphExec_t exec = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
@@ -379,7 +401,12 @@ double Cuda::measureGemm(int64_t m, int64_t n, int64_t k) {
 
 }  // namespace
 
-std::unique_ptr<Engine> createEngine(int index, bool tf32) {
+std::mutex& captureMutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+std::unique_ptr<Engine> createEngine(int index, bool tf32, bool deterministic) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess)
@@ -388,7 +415,7 @@ std::unique_ptr<Engine> createEngine(int index, bool tf32) {
   require(index < count, "DEVICE",
           "There is no cuda:" + std::to_string(index) + ": this machine has " + std::to_string(count) +
               (count == 1 ? " GPU, cuda:0" : " GPUs, from cuda:0"));
-  return std::make_unique<Cuda>(index, tf32);
+  return std::make_unique<Cuda>(index, tf32, deterministic);
 }
 
 }  // namespace autoprog::cuda

@@ -113,7 +113,7 @@ Kernel gradientWeight(const Operands& operands) {
   if (!o.biased) return blas.prepare(operands, product);
   product.columnSumsOfA = operands.scratch->take(Type::f32, {o.sizes.out});
   const cudaStream_t stream = streamOf(operands);
-  if (const Kernel both = blas.prepare(operands, product, true))
+  if (const Kernel both = blas.prepare(operands, product))
     return [=, sums = product.columnSumsOfA] {
       both();
       addPartials("linearGradientWeight bias", stream, sums.f32(), 1, o.sizes.out, o.sizes.out, o.dbias.f32());

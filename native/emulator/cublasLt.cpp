@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
 #include <vector>
 
+#include "emulator/faults.h"
 #include "runtime/half.h"
 
 struct cublasLtContext {};
@@ -18,7 +23,10 @@ struct cublasLtMatrixLayoutOpaque_t {
   cudaDataType type;
   int64_t rows, columns, ld;
 };
-struct cublasLtMatmulPreferenceOpaque_t {};
+struct cublasLtMatmulPreferenceOpaque_t {
+  uint64_t workspace = 0;
+  uint32_t alignments[4] = {256, 256, 256, 256};  // what the library takes for granted
+};
 
 namespace {
 
@@ -71,7 +79,7 @@ struct Problem {
     const bool types = a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F);
     // As the library has it: a bias has the result's type.
     const bool bias = desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT || desc.biasType == d.type;
-    return fits && types && bias;
+    return fits && types && bias && !refused();
   }
 
   std::vector<emulator::Region> regions() const {
@@ -85,7 +93,37 @@ struct Problem {
     return touched;
   }
 
-  void solve() const {
+  // What tests ask to be refused.
+  bool refused() const {
+    if (emulator::faulty("no-algorithm")) return true;
+    if (desc.epilogue == CUBLASLT_EPILOGUE_BIAS && emulator::faulty("no-bias")) return true;
+    if (desc.epilogue == CUBLASLT_EPILOGUE_BGRADB && emulator::faulty("no-bgradb")) return true;
+    if (desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT && emulator::faulty("random-epilogues") &&
+        emulator::mix(emulator::algorithmSeed().value_or(0), hash()) % 2 == 0)
+      return true;
+    const bool odd = a.type != CUDA_R_32F && (a.ld | b.ld | d.ld) % 2 != 0;
+    return odd && emulator::faulty("no-odd");
+  }
+
+  // Of all that an algorithm is proposed for.
+  uint64_t hash() const {
+    uint64_t value = desc.tf32 ? 1 : 0;
+    const auto add = [&](int64_t part) { value = emulator::mix(value, static_cast<uint64_t>(part)); };
+    for (int part : {desc.transposeA, desc.transposeB, desc.epilogue, desc.biasType}) add(part);
+    for (const Layout* layout : {&a, &b, &c, &d})
+      for (int64_t part : {static_cast<int64_t>(layout->type), layout->rows, layout->columns, layout->ld}) add(part);
+    return value;
+  }
+
+  // By turns, that algorithms may differ: from the first to the last, from the last to the first, every other one
+  // first.
+  static int64_t turn(uint64_t algorithm, int64_t i, int64_t count) {
+    if (!emulator::algorithmSeed() || algorithm == 1) return i;
+    if (algorithm == 2) return count - 1 - i;
+    return 2 * i < count ? 2 * i : 2 * (i - (count + 1) / 2) + 1;
+  }
+
+  void solve(uint64_t algorithm) const {
     std::vector<float> left = gather(aData, a, transposed(desc.transposeA), true);    // (m, k)
     std::vector<float> right = gather(bData, b, transposed(desc.transposeB), false);  // (n, k)
     if (desc.tf32) {
@@ -93,6 +131,8 @@ struct Problem {
       std::transform(right.begin(), right.end(), right.begin(), roundToTf32);
     }
     const int64_t inner = k();
+    std::vector<int64_t> turns(static_cast<size_t>(inner));
+    for (int64_t i = 0; i < inner; i++) turns[static_cast<size_t>(i)] = turn(algorithm, i, inner);
     const auto sumOf = [&](const std::vector<float>& values, int64_t row) {
       float sum = 0;
       for (int64_t i = 0; i < inner; i++) sum += values[static_cast<size_t>(row * inner + i)];
@@ -102,7 +142,10 @@ struct Problem {
       for (int64_t row = 0; row < m(); row++) {
         const float *x = left.data() + row * inner, *y = right.data() + column * inner;
         float sum = 0;
-        for (int64_t i = 0; i < inner; i++) sum += x[i] * y[i];
+        for (int64_t i = 0; i < inner; i++) {
+          const int64_t at = turns[static_cast<size_t>(i)];
+          sum += x[at] * y[at];
+        }
         sum *= alpha;
         if (beta != 0) sum += beta * load(cData, c.type, column * c.ld + row);
         if (desc.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += load(desc.bias, desc.biasType, row);
@@ -114,6 +157,34 @@ struct Problem {
       for (int64_t row = 0; row < m(); row++) store(desc.bias, desc.biasType, row, sumOf(left, row));
   }
 };
+
+// An algorithm's words: its number from 1 on, the product that it was proposed for, the alignments it counts on (their
+// logarithms, a byte each), its workspace.
+constexpr uint64_t kAlgorithms = 2, kSeededAlgorithms = 3;
+constexpr size_t kWorkspace = 4096;
+
+uint64_t algorithms() { return emulator::algorithmSeed() ? kSeededAlgorithms : kAlgorithms; }
+
+bool fits(const cublasLtMatmulAlgo_t& algorithm, const Problem& problem) {
+  return algorithm.data[0] >= 1 && algorithm.data[0] <= algorithms() && algorithm.data[1] == problem.hash() &&
+         algorithm.data[3] == kWorkspace && algorithm.data[4] == 0;
+}
+
+void expectAligned(const void* address, uint64_t bytes, const char* operand) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    throw emulator::Failure("misaligned address: cublasLtMatmul counts on multiples of " + std::to_string(bytes) +
+                            " bytes for " + operand);
+}
+
+// Algorithms that have run, each for its product: code is loaded then, which a capture forbids.
+bool hasRun(const cublasLtMatmulAlgo_t& algorithm, bool now) {
+  static std::mutex mutex;
+  static std::set<std::pair<uint64_t, uint64_t>> known;
+  const std::lock_guard lock(mutex);
+  const std::pair key(algorithm.data[0], algorithm.data[1]);
+  if (now) known.insert(key);
+  return known.contains(key);
+}
 
 }  // namespace
 
@@ -129,7 +200,7 @@ size_t cublasLtGetVersion() { return 0; }
 const char* cublasLtGetStatusString(cublasStatus_t status) {
   return status == CUBLAS_STATUS_SUCCESS            ? "success"
          : status == CUBLAS_STATUS_NOT_SUPPORTED    ? "the operation is not supported"
-         : status == CUBLAS_STATUS_EXECUTION_FAILED ? cudaGetErrorString(cudaErrorLaunchFailure)
+         : status == CUBLAS_STATUS_EXECUTION_FAILED ? "the product failed to execute"
                                                     : "an invalid value";
 }
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute, cudaDataType) {
@@ -176,38 +247,81 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
   delete preference;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t,
-                                                    const void*, size_t bytes) {
-  return bytes == sizeof(uint64_t) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
+                                                    size_t bytes) {
+  const bool isWorkspace = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+  if (bytes != (isWorkspace ? sizeof(uint64_t) : sizeof(uint32_t))) return CUBLAS_STATUS_INVALID_VALUE;
+  void* target = isWorkspace ? static_cast<void*>(&preference->workspace)
+                             : &preference->alignments[attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES];
+  std::memcpy(target, value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
-                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int asked,
-                                              cublasLtMatmulHeuristicResult_t* results, int* found) {
+                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
+                                              int asked, cublasLtMatmulHeuristicResult_t* results, int* found) {
   *found = 0;
+  if (emulator::capturing()) return CUBLAS_STATUS_NOT_SUPPORTED;
   const Problem problem{*desc, *a, *b, *c, *d, 1, 0, nullptr, nullptr, nullptr, nullptr};
-  if (!problem.supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
-  for (; *found < 2 && *found < asked; ++*found) {
-    results[*found] = {};
-    results[*found].algo.data[0] = static_cast<uint64_t>(*found) + 1;
+  if (!problem.supported() || preference->workspace < kWorkspace) return CUBLAS_STATUS_NOT_SUPPORTED;
+  uint64_t alignments = 0;
+  for (int i = 0; i < 4; i++) {
+    if (!std::has_single_bit(preference->alignments[i])) return CUBLAS_STATUS_INVALID_VALUE;
+    alignments |= static_cast<uint64_t>(std::countr_zero(preference->alignments[i])) << (8 * i);
   }
+  for (; *found < asked && static_cast<uint64_t>(*found) < algorithms(); ++*found) {
+    results[*found] = {};
+    results[*found].algo = {{static_cast<uint64_t>(*found) + 1, problem.hash(), alignments, kWorkspace}};
+    results[*found].workspaceSize = kWorkspace;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
+  *result = {};
+  if (!fits(*algo, {*desc, *a, *b, *c, *d, 1, 0, nullptr, nullptr, nullptr, nullptr}))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  result->workspaceSize = kWorkspace;
   return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t aLayout, const void* b, cublasLtMatrixLayout_t bLayout,
                               const void* beta, const void* c, cublasLtMatrixLayout_t cLayout, void* d,
-                              cublasLtMatrixLayout_t dLayout, const cublasLtMatmulAlgo_t* algo, void*, size_t,
-                              cudaStream_t stream) {
-  if (algo == nullptr || algo->data[0] < 1 || algo->data[0] > 2) return CUBLAS_STATUS_INVALID_VALUE;
+                              cublasLtMatrixLayout_t dLayout, const cublasLtMatmulAlgo_t* algo, void* workspace,
+                              size_t workspaceBytes, cudaStream_t stream) {
   float scales[2];
   std::memcpy(&scales[0], alpha, sizeof(float));
   std::memcpy(&scales[1], beta, sizeof(float));
   const auto problem = std::make_shared<Problem>(
       Problem{*desc, *aLayout, *bLayout, *cLayout, *dLayout, scales[0], scales[1], a, b, c, d});
+  if (algo == nullptr || !fits(*algo, *problem) || workspace == nullptr || workspaceBytes < kWorkspace)
+    return CUBLAS_STATUS_INVALID_VALUE;
   if (!problem->supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const cudaError_t status =
-      emulator::enqueueCall(stream, "cublasLtMatmul", problem->regions(), [problem] { problem->solve(); });
+  const uint64_t number = algo->data[0], alignments = algo->data[2];
+  if (number == 1 && emulator::faulty("refuse-algorithm")) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (emulator::faulty("fail-run")) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (emulator::capturing(stream)) {
+    if (!hasRun(*algo, false)) return CUBLAS_STATUS_EXECUTION_FAILED;
+    if (emulator::faulty("slow-capture")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  } else {
+    hasRun(*algo, true);
+  }
+  const auto seed = emulator::algorithmSeed();
+  const bool slow = seed && emulator::mix(*seed, problem->hash()) % algorithms() + 1 != number;
+  const cudaError_t status = emulator::enqueueCall(stream, "cublasLtMatmul", problem->regions(), [=] {
+    const void* operands[] = {problem->aData, problem->bData, problem->cData, problem->dData};
+    const char* names[] = {"A", "B", "C", "D"};
+    for (int i = 0; i < 4; i++) expectAligned(operands[i], uint64_t{1} << (alignments >> (8 * i) & 0xff), names[i]);
+    if (problem->desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT) expectAligned(problem->desc.bias, 16, "the bias");
+    expectAligned(workspace, 256, "the workspace");
+    std::memset(workspace, 0xff, kWorkspace);
+    if (slow) std::this_thread::sleep_for(std::chrono::microseconds(500));
+    problem->solve(number);
+  });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

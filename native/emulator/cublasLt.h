@@ -7,6 +7,18 @@
 
 // The part of cuBLASLt's interface that the backend uses, under its names and with its values. Matrices are
 // column-major. Products run when their turn on the stream comes, and are recorded as kernels are.
+//
+// It takes what the real one may take: an algorithm is good for the product and the alignments it was proposed for
+// alone, and an address that lacks them is a failure of the device; workspaces are overwritten; nothing is proposed
+// while a stream of the process is captured; and no algorithm may run for the first time in a capture. By
+// AUTOPROG_EMULATED_ALGORITHMS algorithms add up in other orders, and another one is the fastest.
+// AUTOPROG_EMULATED_FAULTS:
+//   no-bias, no-bgradb   that epilogue is not offered; random-epilogues: by draws of the seed
+//   no-odd               16-bit products with an odd leading dimension have no algorithm
+//   no-algorithm         nothing has
+//   refuse-algorithm     the first one proposed is refused when it is to run
+//   fail-run             every one fails to run
+//   slow-capture         a product takes 5 ms to be captured
 enum cublasStatus_t {
   CUBLAS_STATUS_SUCCESS = 0,
   CUBLAS_STATUS_INVALID_VALUE = 7,
@@ -29,7 +41,13 @@ enum cublasLtMatmulDescAttributes_t {
   CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,
   CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26,
 };
-enum cublasLtMatmulPreferenceAttributes_t { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1 };
+enum cublasLtMatmulPreferenceAttributes_t {
+  CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES = 6,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES = 7,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8,
+};
 
 struct cublasLtMatmulAlgo_t {
   uint64_t data[8];
@@ -72,6 +90,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t preference, int asked,
                                               cublasLtMatmulHeuristicResult_t* results, int* found);
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result);
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t aLayout, const void* b, cublasLtMatrixLayout_t bLayout,
                               const void* beta, const void* c, cublasLtMatrixLayout_t cLayout, void* d,

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -42,6 +43,7 @@ struct Device {
   std::map<const std::byte*, size_t> blocks;
   std::map<const std::byte*, Pinned> pinned;
   std::map<const void*, size_t> sharedLimits;
+  std::set<const void*> loaded;  // kernels that have run
   int graphs = 0, events = 0;
 
   // By whoever has its turn.

@@ -1,11 +1,14 @@
 // Memory of the device and of the host, and copies between them.
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "emulator/device.h"
+#include "emulator/faults.h"
 #include "emulator/stream.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -169,6 +172,8 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 
 // Waits for all work, as CUDA has it.
 cudaError_t cudaFree(void* memory) {
+  if (memory != nullptr && emulator::faulty("main-thread") && gettid() == getpid())
+    std::fprintf(stderr, "emulator: memory is freed on the main thread\n");
   if (memory == nullptr) return cudaSuccess;
   emulator::finishAll();
   const std::lock_guard lock(device().mutex);

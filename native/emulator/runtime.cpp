@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "emulator/device.h"
+#include "emulator/faults.h"
 #include "emulator/stream.h"
 
 namespace emulator {
@@ -127,6 +128,7 @@ cudaError_t expectWritten(cudaStream_t stream, const std::string& operation, std
 }
 
 cudaError_t launch(const cudaLaunchConfig_t& configuration, const void* kernel, std::function<void()> body) {
+  if (faulty("no-image")) return cudaErrorNoKernelImageForDevice;
   const dim3 &grid = configuration.gridDim, &block = configuration.blockDim;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     return cudaErrorInvalidConfiguration;
@@ -137,6 +139,13 @@ cudaError_t launch(const cudaLaunchConfig_t& configuration, const void* kernel, 
     const auto limit = device().sharedLimits.find(kernel);
     const size_t most = limit == device().sharedLimits.end() ? kPlainSharedBytes : limit->second;
     if (configuration.dynamicSmemBytes > most) return cudaErrorInvalidValue;
+    if (configuration.stream != nullptr) {
+      if (!configuration.stream->capture) device().loaded.insert(kernel);
+      if (!device().loaded.contains(kernel)) {
+        configuration.stream->invalid = true;
+        return cudaErrorStreamCaptureUnsupported;
+      }
+    }
   }
   const Launch launch{nextName, grid, block, configuration.dynamicSmemBytes, std::move(body)};
   return enqueue(configuration.stream, [launch, regions = allowed] {
@@ -213,6 +222,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorNoKernelImageForDevice:
+      return "no kernel image is available for execution on the device";
     case cudaErrorLaunchFailure:
       return device().failure.c_str();
     case cudaErrorStreamCaptureUnsupported:

@@ -11,8 +11,12 @@
 
 // The part of CUDA's runtime API that the backend uses, under its names. Work on a stream waits until somebody waits
 // for it, as emulator/stream.h has it; that on a stream which is being captured is recorded, arguments by value, and
-// put on a stream by cudaGraphLaunch. What CUDA forbids while capturing is refused. After a failure of a kernel every
-// call fails, as after a real one.
+// put on a stream by cudaGraphLaunch. What CUDA forbids while capturing is refused, and that a kernel first runs so:
+// drivers load its code then. After a failure of a kernel every call fails, as after a real one.
+// AUTOPROG_EMULATED_FAULTS:
+//   no-image     there is no code for this device
+//   spin         waiting for an event that would not block the thread but keep it busy is refused
+//   main-thread  freeing memory on the process's main thread, JavaScript's, is told on stderr
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -20,6 +24,7 @@ enum cudaError_t {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
   cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
@@ -39,7 +44,8 @@ using cudaGraphExec_t = CUgraphExec_st*;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2;
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventBlockingSync = 1,
+                          cudaEventDisableTiming = 2;
 
 struct cudaDeviceProp {
   char name[256];
@@ -89,6 +95,9 @@ namespace emulator {
 
 // Puts work on a stream, or records it. A Failure that it throws is what all later calls return.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+
+// Whether a stream is being captured: that one, or any of the process.
+bool capturing(cudaStream_t stream = nullptr);
 
 // Name of the next kernel launched, for messages.
 void nameNextLaunch(const char* name);

@@ -191,6 +191,7 @@ std::string capture() {
   const auto twice = [&] { launch("twice", stream(), {1, 32}, planted::tileKernel<false>, x.data(), y.data(), 32); };
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t exec = nullptr;
+  twice();
   for (size_t i = 0; i < 32; i++) x[i] = 1, y[i] = 0;
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   twice();
@@ -210,11 +211,14 @@ std::string capture() {
   void* memory = nullptr;
   cudaEvent_t event = nullptr;
   check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  cudaLaunchConfig_t one{1, 32};
+  one.stream = stream();
   const std::vector<std::pair<const char*, std::function<cudaError_t()>>> forbidden = {
       {"a copy from the host", [&] { return cudaMemcpyAsync(x.data(), &host, 4, cudaMemcpyHostToDevice, stream()); }},
       {"a copy to the host", [&] { return cudaMemcpyAsync(&host, x.data(), 4, cudaMemcpyDeviceToHost, stream()); }},
       {"another stream's event", [&] { return cudaStreamWaitEvent(stream(), event); }},
       {"waiting", [&] { return cudaStreamSynchronize(stream()); }},
+      {"a kernel that has never run", [&] { return cudaLaunchKernelEx(&one, planted::mixedKernel, y.data()); }},
       {"memory", [&] { return cudaMalloc(&memory, 4); }}};
   for (const auto& [name, call] : forbidden) {
     check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
@@ -299,6 +303,94 @@ std::string memory() {
   return "ok";
 }
 
+// A product d (4, 4) = a (4, 4) b (4, 4) of the stand-in for cuBLASLt, in f32.
+struct Solver {
+  cublasLtHandle_t handle = nullptr;
+  cublasLtMatmulDesc_t desc = nullptr;
+  cublasLtMatrixLayout_t layout = nullptr, other = nullptr;
+  cublasLtMatmulPreference_t preference = nullptr;
+  Memory<float> a{32}, b{32}, d{32}, workspace{1024};
+
+  Solver() {
+    cublasLtCreate(&handle);
+    cublasLtMatmulDescCreate(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    cublasLtMatrixLayoutCreate(&layout, CUDA_R_32F, 4, 4, 4);
+    cublasLtMatrixLayoutCreate(&other, CUDA_R_32F, 4, 4, 5);
+    cublasLtMatmulPreferenceCreate(&preference);
+    const uint64_t bytes = 4096;
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes));
+    for (size_t i = 0; i < 32; i++) a[i] = b[i] = 1;
+  }
+  void declare(uint32_t alignment) {
+    for (int operand = 0; operand < 4; operand++)
+      cublasLtMatmulPreferenceSetAttribute(
+          preference,
+          static_cast<cublasLtMatmulPreferenceAttributes_t>(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES + operand),
+          &alignment, sizeof(alignment));
+  }
+  std::vector<cublasLtMatmulHeuristicResult_t> propose() {
+    std::vector<cublasLtMatmulHeuristicResult_t> results(8);
+    int found = 0;
+    cublasLtMatmulAlgoGetHeuristic(handle, desc, layout, layout, layout, layout, preference, 8, results.data(), &found);
+    results.resize(static_cast<size_t>(found));
+    return results;
+  }
+  cublasStatus_t run(const cublasLtMatmulAlgo_t& algorithm, float* from, cublasLtMatrixLayout_t with) {
+    const float alpha = 1, beta = 0;
+    const cublasStatus_t status =
+        cublasLtMatmul(handle, desc, &alpha, from, with, b.data(), layout, &beta, d.data(), layout, d.data(), layout,
+                       &algorithm, workspace.data(), 4096, stream());
+    if (status != CUBLAS_STATUS_SUCCESS || emulator::capturing(stream())) return status;
+    return cudaStreamSynchronize(stream()) == cudaSuccess ? status : CUBLAS_STATUS_EXECUTION_FAILED;
+  }
+};
+
+std::string refusals() {
+  Solver solver;
+  const auto any = solver.propose();
+  if (any.size() < 2) return "there is no choice of algorithms";
+  solver.workspace[0] = 1;
+  if (solver.run(any[0].algo, solver.a.data(), solver.layout) != CUBLAS_STATUS_SUCCESS || solver.d[0] != 4)
+    return "what is right is refused";
+  if (!std::isnan(solver.workspace[0])) return "the workspace is not overwritten";
+  if (solver.run(any[0].algo, solver.a.data(), solver.other) == CUBLAS_STATUS_SUCCESS)
+    return "an algorithm runs with another leading dimension";
+  if (solver.run(any[0].algo, solver.a.data() + 4, solver.layout) == CUBLAS_STATUS_SUCCESS)
+    return "256 bytes are not counted on where nothing was declared";
+  emulator::reset();
+  solver.declare(16);
+  const auto loose = solver.propose();
+  if (solver.run(loose[1].algo, solver.a.data() + 4, solver.layout) != CUBLAS_STATUS_SUCCESS)
+    return "a declared alignment is refused";
+  if (solver.run(loose[1].algo, solver.a.data() + 1, solver.layout) == CUBLAS_STATUS_SUCCESS)
+    return "less than the declared alignment is taken";
+  emulator::reset();
+  cublasLtMatmulHeuristicResult_t checked{};
+  auto damaged = loose[0].algo;
+  damaged.data[1]++;
+  const auto isGood = [&](const cublasLtMatmulAlgo_t& algorithm) {
+    return cublasLtMatmulAlgoCheck(solver.handle, solver.desc, solver.layout, solver.layout, solver.layout,
+                                   solver.layout, &algorithm, &checked) == CUBLAS_STATUS_SUCCESS;
+  };
+  if (!isGood(loose[0].algo) || isGood(damaged)) return "a damaged algorithm is taken for a good one";
+  cudaGraph_t graph = nullptr;
+  cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal);
+  const bool proposes = !solver.propose().empty();
+  const cublasStatus_t known = solver.run(any[0].algo, solver.a.data(), solver.layout);
+  cudaStreamEndCapture(stream(), &graph);
+  cudaGraphDestroy(graph);
+  if (proposes) return "algorithms are proposed while a stream is captured";
+  if (known != CUBLAS_STATUS_SUCCESS) return "a known algorithm cannot be captured";
+  const int transposed = CUBLAS_OP_T;  // another product, of which nothing has run
+  cublasLtMatmulDescSetAttribute(solver.desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed));
+  const auto fresh = solver.propose()[0].algo;
+  cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal);
+  const cublasStatus_t first = solver.run(fresh, solver.a.data(), solver.layout);
+  cudaStreamEndCapture(stream(), &graph);
+  cudaGraphDestroy(graph);
+  return first == CUBLAS_STATUS_SUCCESS ? "an algorithm first runs in a capture" : "ok";
+}
+
 // The same launch twice: a block's results must not depend on the order, which the seed draws.
 std::string warps() {
   Memory<float> y(64);
@@ -332,6 +424,7 @@ const std::map<std::string, std::function<std::string()>> tests = {
     {"bf16", products<Bfloat>},
     {"rounding", rounding},
     {"capture", capture},
+    {"refusals", refusals},
     {"memory", memory},
     {"warps", warps},
     {"edge",

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "emulator/device.h"
+#include "emulator/faults.h"
 
 namespace emulator {
 
@@ -93,6 +94,11 @@ cudaError_t refuseWhileCapturing() {
   return refused ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
+bool capturing(cudaStream_t stream) {
+  const std::lock_guard lock(turn());
+  return stream == nullptr ? !device().capturing.empty() : stream->capture != nullptr;
+}
+
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   const std::lock_guard lock(turn());
   if (device().failed) return cudaErrorLaunchFailure;
@@ -146,9 +152,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   return cudaGetLastError();
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   const Lock lock(turn());
-  *event = new CUevent_st;
+  *event = new CUevent_st{flags};
   device().events++;
   return cudaSuccess;
 }
@@ -175,6 +181,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (emulator::faulty("spin") && (event->flags & cudaEventBlockingSync) == 0) return cudaErrorInvalidValue;
   if (const auto refused = emulator::refuseWhileCapturing(); refused != cudaSuccess) return refused;
   return emulator::finish(*event->state);
 }

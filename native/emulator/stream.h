@@ -62,5 +62,6 @@ struct CUstream_st {
   bool invalid = false;
 };
 struct CUevent_st {
+  unsigned flags;
   std::shared_ptr<emulator::EventState> state = std::make_shared<emulator::EventState>();
 };

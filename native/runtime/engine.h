@@ -52,6 +52,10 @@ class Engine {
   virtual Kernel prepare(const Implementation& operation, const Operands& operands) = 0;
   virtual bool asynchronous() const { return false; }
 
+  // What a user may want to know although nothing has failed, such as that something slow had to do. Each is told once;
+  // from any thread.
+  virtual std::vector<std::string> takeNotices() { return {}; }
+
   // After an error: whether the device will do nothing more, as after a kernel's failure.
   virtual bool broken() { return false; }
 

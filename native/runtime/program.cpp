@@ -101,7 +101,7 @@ void Program::build(const ProgramDescription& description) {
       steps_[static_cast<size_t>(node.phase)].push_back(
           {node.op, engine.prepare(implementation, operands), engine.stopwatch()});
     } catch (const Error& error) {
-      throw Error(error.code, node.op + ": " + error.what(), node.op);
+      throw Error(error.code, node.op + ": " + error.what(), node.op, error.hint);
     }
   }
 
@@ -175,11 +175,14 @@ std::function<std::vector<Buffer>()> Program::start(const std::vector<HostValues
   for (size_t i = 0; i < inputs_.size(); i++) engine.upload(wholeBatch(inputs_[i]), inputs[i], inputs_[i].hostBytes);
 
   const std::byte* base = workspace_->arenas[0]->base();
-  if (!recorded_ || base != recordedBase_) {
+  // The first run is not recorded: drivers load a kernel's code when it first runs, which a capture may forbid.
+  const bool first = !recorded_;
+  if (first) runAll();
+  if (first || base != recordedBase_) {
     recorded_ = engine.record([this] { runAll(); });
     recordedBase_ = base;
   }
-  recorded_();
+  if (!first) recorded_();
 
   const auto outputs = std::make_shared<std::vector<Buffer>>();
   std::vector<Download> downloads;

@@ -32,7 +32,7 @@ const clean = { ASAN_OPTIONS: 'detect_leaks=0' }
 const run = (name: string, env = {}) =>
   execFileSync(plain, [name], { encoding: 'utf8', env: { ...process.env, ...env } }).trim()
 
-for (const name of ['f16', 'bf16', 'rounding', 'capture', 'events', 'pageable', 'memory', 'warps'])
+for (const name of ['f16', 'bf16', 'rounding', 'capture', 'refusals', 'events', 'pageable', 'memory', 'warps'])
   unless(skip)(`the emulator: is right about ${name}`, (t) => {
     t.is(run(name), 'ok')
   })

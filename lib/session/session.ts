@@ -225,6 +225,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         checkKind('mapping', 'the options of a growth', growth)
         const grown = growParameters(await store.state(), model, layers, { ...growth, seed, averages })
         const next = await openStore(device, layoutOf(grown.model), settings, grown.model.name)
+        for (const made of programs.values()) addon().closeProgram(made) // each holds the old store's memory
         store.close()
         programs = new Map()
         activations = 0

@@ -43,6 +43,7 @@ interface Addon {
   /** Bytes of the host's memory that the process could still have, where they are known. */
   availableMemory(): number | undefined
   hostArray(owner: DeviceHandle | SessionHandle, type: string, count: number): TypedArray
+  releaseHostArray(array: ArrayBufferView): void
   createSession(device: DeviceHandle, arenaBytes: readonly number[]): Promise<SessionHandle>
   closeSession(session: SessionHandle): void
   createProgram(session: SessionHandle, description: ProgramDescription): Promise<ProgramHandle>
@@ -169,7 +170,7 @@ const hostBuffers = new WeakSet<ArrayBufferLike>()
 
 /**
  * An array of undefined contents in host memory that a device is sent from as it lies there, where it is large enough to matter:
- * page-locked for a GPU, and used again once the array is garbage. Whoever gives it to a call changes it no more: it is read
+ * page-locked for a GPU, and used again once the array is released or garbage. Whoever gives it to a call changes it no more: it is read
  * while JavaScript goes on. For batches of our own making, which no caller ever sees. Throws MEMORY where there is none.
  */
 export function hostArray<T extends ArrayType>(
@@ -186,6 +187,14 @@ export function hostArray<T extends ArrayType>(
   } catch (error) {
     throw fromNative(error)
   }
+}
+
+/**
+ * Takes the memory of a host array back for the next one, once no call is given it any more: its length is 0 from then on. Steps
+ * under way keep what they were given. Other arrays stay what they are.
+ */
+export function hostRelease(array: ArrayBufferView): void {
+  if (hostBuffers.has(array.buffer) && array.byteLength > 0) addon().releaseHostArray(array)
 }
 
 /**

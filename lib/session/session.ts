@@ -4,7 +4,7 @@ import { initialValues, layoutOf } from '../models/parameters.js'
 import { readTensors, writeTensors } from '../models/tensor-file.js'
 import { matchWeights } from '../models/weights.js'
 import type { Device, ProgramHandle, TypedArray, Values } from '../native.js'
-import { addon, fromNative, hostCopy, native } from '../native.js'
+import { addon, fromNative, hostCopy, hostRelease, native } from '../native.js'
 import type { BatchOptions, ForwardOptions, GradientOptions, StepOptions, WeightsName } from './batch.js'
 import { checkBatch, checkWeights, prepare } from './batch.js'
 import type { GrowOptions, LayerSource, SessionState } from './grow.js'
@@ -133,8 +133,13 @@ export async function createSession(options: SessionOptions): Promise<Session> {
         : `A micro-batch of ${fitting} would fit, instead of ${request.microBatch}.`
     return new AutoprogError('MEMORY', error.message, { hint, cause: error })
   }
-  /** The same with arrays that the caller cannot change any more. */
-  const held = <T>(options: T): T => copyOf(options, (array) => hostCopy(store.handle, array))
+  /** The same with arrays that the caller cannot change any more; `copies` takes down those that are new. */
+  const held = <T>(options: T, copies: ArrayBufferView[]): T =>
+    copyOf(options, (array) => {
+      const copy = hostCopy(store.handle, array)
+      if (copy !== array) copies.push(copy)
+      return copy
+    })
   const checkTraining = () => {
     if (settings.training) return
     const hint = 'leave training: false out of the options of createSession'
@@ -147,7 +152,7 @@ export async function createSession(options: SessionOptions): Promise<Session> {
     const key = JSON.stringify(request)
     const known = programs.get(key)
     if (known === undefined) {
-      const inputs = held(values)
+      const inputs = held(values, [])
       const made = await make(request, key)
       return native(() => addon().runProgram(made, inputs))
     }
@@ -158,8 +163,10 @@ export async function createSession(options: SessionOptions): Promise<Session> {
   /** A call with a batch, which the caller may change as soon as the call has returned. */
   const withBatch = async <B extends BatchOptions, T>(batch: B, work: (batch: B) => Promise<T>): Promise<T> => {
     checkBatch(batch)
-    const given = queue.idle ? batch : held(batch)
-    return queued(() => work(given))
+    if (queue.idle) return queued(() => work(batch))
+    const copies: ArrayBufferView[] = []
+    const given = held(batch, copies)
+    return queued(() => work(given)).finally(() => copies.forEach(hostRelease))
   }
 
   const { weights } = options

@@ -8,7 +8,7 @@ import type { LoadOptions } from '../data/source/dataset.js'
 import { portableNames } from '../data/source/image-names.js'
 import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
 import { checkResolution } from '../models/layers.js'
-import { hostBytes } from '../native.js'
+import { hostBytes, hostRelease } from '../native.js'
 import type { WeightsName } from '../session/batch.js'
 import type { SessionState } from '../session/grow.js'
 import { allLayers } from '../session/session.js'
@@ -113,6 +113,7 @@ export async function annotate(
         signal,
       })) {
         const { tokenLogits } = await answer(images, [labels.length, height, width, channels])
+        hostRelease(images)
         await writer.write(step * batch, await bestClasses(tokenLogits!, labels.length, classes.length, top))
         onProgress?.(Math.min(train.length, step * batch + labels.length), train.length)
       }

@@ -2,7 +2,7 @@ import type { Evaluation } from '../data/image/transform.js'
 import { createLoader } from '../data/loader.js'
 import type { Split } from '../data/source/dataset.js'
 import { toProbabilities } from '../evaluation/guesses.js'
-import { hostBytes } from '../native.js'
+import { hostBytes, hostRelease } from '../native.js'
 import type { WeightsName } from '../session/batch.js'
 import type { Session } from '../session/session.js'
 
@@ -70,6 +70,7 @@ export async function evaluateHeldOut(session: Session, split: Split, options: H
         onProbabilities(copy, other ? own.map((value, i) => (value + other[i]!) / 2) : own, labels)
       }
     }
+    hostRelease(images)
     for (const [index, { correct, correct5, loss }] of results.entries()) {
       sums[index]!.correct += correct!
       sums[index]!.correct5 += correct5!

@@ -1,6 +1,7 @@
 /** What a run evaluates: its candidates on training images, its weights and their averages on images held out. */
 
 import type { Split } from '../data/source/dataset.js'
+import { hostRelease } from '../native.js'
 import type { TestEvent } from '../report/events.js'
 import type { WeightsName } from '../session/batch.js'
 import { evaluateHeldOut } from './held-out.js'
@@ -66,6 +67,7 @@ export async function evaluateCandidates(run: Run): Promise<void> {
         stochasticDepth: strengths.stochasticDepth,
         step: batch.step,
       })
+      hostRelease(batch.images)
       sum += loss!
       seen += batch.labels.length
       options.onComparing?.(seen, total)

@@ -2,8 +2,7 @@ import { availableParallelism } from 'node:os'
 import { AutoprogError, checkOptions } from '../errors.js'
 import { averagedLayers } from '../growth/operators.js'
 import { layersOf } from '../growth/schedules.js'
-import type { Device } from '../native.js'
-import { openDevice } from '../native.js'
+import { type Device, hostRelease, openDevice } from '../native.js'
 import type { Config } from '../recipe/config.js'
 import { resolveConfig } from '../recipe/config.js'
 import { operatorOf } from '../recipe/values.js'
@@ -145,7 +144,7 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
         yield* finish(0)
         await evaluateCandidates(run)
       }
-      const step = trainStep(run, batch)
+      const step = trainStep(run, batch).finally(() => hostRelease(batch.images))
       step.catch(() => undefined) // it is awaited in its turn
       underWay.push(step)
       // A trial of a micro-batch that does not fit is repeated with another before any other step is sent.

@@ -110,6 +110,13 @@ Napi::Value hostArray(const Napi::CallbackInfo& info) {
   return newHostArray(info.Env(), device->engine().hostBlocks(), type, count);
 }
 
+// releaseHostArray(typed array): of a host array, which is empty from then on; steps under way keep what they were
+// given.
+Napi::Value releaseHostArray(const Napi::CallbackInfo& info) {
+  takeAway(info[0]);
+  return info.Env().Undefined();
+}
+
 // createSession(device, [bytes, …]): a promise of a session with arenas of these sizes; arena 0 (activations) grows as
 // programs need.
 Napi::Value createSession(const Napi::CallbackInfo& info) {
@@ -306,6 +313,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("freeMemory", guarded<freeMemory>);
   add("availableMemory", guarded<availableMemory>);
   add("hostArray", guarded<hostArray>);
+  add("releaseHostArray", guarded<releaseHostArray>);
   add("createSession", guarded<createSession>);
   add("closeSession", guarded<close<Session>>);
   add("createProgram", guarded<createProgram>);

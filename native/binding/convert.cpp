@@ -157,19 +157,6 @@ Napi::ArrayBuffer arrayBuffer(Napi::Env env, void* data, size_t bytes, std::uniq
   return memory;
 }
 
-// A block in the list of its environment's.
-struct Listed {
-  std::shared_ptr<HostArrays> list;
-  const void* block;
-  Listed(std::shared_ptr<HostArrays> all, std::shared_ptr<std::byte> memory)
-      : list(std::move(all)), block(memory.get()) {
-    (*list)[block] = std::move(memory);
-  }
-  ~Listed() { list->erase(block); }
-  Listed(const Listed&) = delete;
-  Listed& operator=(const Listed&) = delete;
-};
-
 }  // namespace
 
 Napi::Value newHostArray(Napi::Env env, HostBlocks& blocks, Type type, size_t count) {
@@ -177,14 +164,25 @@ Napi::Value newHostArray(Napi::Env env, HostBlocks& blocks, Type type, size_t co
   if (bytes == 0) return typedArray(env, type, Napi::ArrayBuffer::New(env, 0), 0);
   auto block = blocks.take(bytes);
   std::byte* data = block.get();
-  auto listed = std::make_unique<Listed>(env.GetInstanceData<Environment>()->hostArrays, std::move(block));
-  return typedArray(env, type, arrayBuffer(env, data, bytes, std::move(listed)), count);
+  auto array = std::make_unique<HostArray>(env.GetInstanceData<Environment>()->hostArrays, std::move(block));
+  return typedArray(env, type, arrayBuffer(env, data, bytes, std::move(array)), count);
 }
 
 std::shared_ptr<std::byte> heldBlock(Napi::Env env, const Memory& memory) {
   const auto& list = *env.GetInstanceData<Environment>()->hostArrays;
   const auto found = list.find(memory.buffer);
-  return found == list.end() ? nullptr : std::shared_ptr<std::byte>(found->second, memory.data);
+  return found == list.end() ? nullptr : std::shared_ptr<std::byte>(found->second->block, memory.data);
+}
+
+void takeAway(const Napi::Value& value) {
+  const Napi::Env env = value.Env();
+  const Memory memory = toMemory(value, "an array");
+  const auto block = heldBlock(env, memory);  // held until JavaScript has it no more
+  if (!block) return;
+  require(napi_detach_arraybuffer(env, value.As<Napi::TypedArray>().ArrayBuffer()) == napi_ok, "SHAPE",
+          "The memory of an array cannot be taken away");
+  const auto& list = *env.GetInstanceData<Environment>()->hostArrays;
+  if (const auto found = list.find(memory.buffer); found != list.end()) found->second->letGo();
 }
 
 std::vector<HostValues> hold(Napi::Env env, HostBlocks& blocks, const std::vector<Memory>& values) {

@@ -35,6 +35,9 @@ Type typeOf(const Memory& memory, const std::string& name);
 // memory of JavaScript's.
 Napi::Value newHostArray(Napi::Env env, HostBlocks& blocks, Type type, size_t count);
 
+// Takes such an array's memory away, before it is garbage: its length is 0 from then on. Nothing happens to others.
+void takeAway(const Napi::Value& value);
+
 // The memory of such an array, or of a part of one; null for any other.
 std::shared_ptr<std::byte> heldBlock(Napi::Env env, const Memory& memory);
 

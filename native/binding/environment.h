@@ -43,8 +43,25 @@ class Door {
   bool open_ = true;
 };
 
-// The blocks that arrays of JavaScript's lie in, by their addresses.
-using HostArrays = std::unordered_map<const void*, std::shared_ptr<std::byte>>;
+// A host array's block, in the list of its environment's until it is let go.
+struct HostArray;
+using HostArrays = std::unordered_map<const void*, HostArray*>;  // by the blocks' addresses
+struct HostArray {
+  std::shared_ptr<HostArrays> list;
+  std::shared_ptr<std::byte> block;
+
+  HostArray(std::shared_ptr<HostArrays> all, std::shared_ptr<std::byte> memory)
+      : list(std::move(all)), block(std::move(memory)) {
+    (*list)[block.get()] = this;
+  }
+  ~HostArray() { letGo(); }
+  HostArray(const HostArray&) = delete;
+  HostArray& operator=(const HostArray&) = delete;
+  void letGo() {
+    if (block) list->erase(block.get());
+    block = nullptr;
+  }
+};
 
 // What is common to all handles of one JavaScript environment. The door keeps the event loop alive only while work is
 // under way. Compute threads end before the environment does, and so before the process, whose libraries they use.

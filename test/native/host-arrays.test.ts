@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { MessageChannel } from 'node:worker_threads'
 import { transformImages } from '../../lib/data/image/operations.js'
 import type { ProgramDescription } from '../../lib/native.js'
-import { addon, hostArray, hostCopy, openDevice } from '../../lib/native.js'
+import { addon, hostArray, hostCopy, hostRelease, openDevice } from '../../lib/native.js'
 import { openTestDevice } from '../device.js'
 import { test } from '../serial.js'
 
@@ -139,6 +139,54 @@ test('a part of a host array is that part, and one array serves many steps', asy
   const x = filled(all.subarray(length, 2 * length))
   const results = await Promise.all(Array.from({ length: 5 }, () => addon().runProgram(program, { x })))
   for (const { y } of results) t.deepEqual([...y!], wanted)
+})
+
+test('a host array that is released is empty and its memory the next one’s, but not while a step is under way', async (t) => {
+  const x = filled(hostArray(device.handle, 'f32', length))
+  const part = x.subarray(1)
+  const running = runWhile(x, () => {
+    hostRelease(x)
+    for (let round = 0; round < 4; round++) hostArray(device.handle, 'f32', length).fill(Number.NaN)
+  })
+  t.deepEqual([x.length, part.length], [0, 0])
+  hostRelease(x)
+  hostRelease(part)
+  t.throws(() => addon().runProgram(program, { x }), { code: 'SHAPE', message: 'The memory of x has been transferred' })
+  t.deepEqual(await running, wanted)
+  // No memory but one block is ever used, and nobody's is taken away by the garbage of its predecessors.
+  const before = hostArray(device.handle, 'u8', 2 ** 24)
+  before.fill(1)
+  hostRelease(before)
+  const resident = process.memoryUsage.rss()
+  for (let index = 0; index < 50; index++) {
+    const next = hostArray(device.handle, 'u8', 2 ** 24)
+    next.fill(index)
+    if (index % 10 === 0) {
+      collectGarbage()
+      await setImmediate()
+      t.is(next.at(-1), index)
+      t.is(hostCopy(device.handle, next), next)
+    }
+    hostRelease(next)
+  }
+  const grown = (process.memoryUsage.rss() - resident) / 2 ** 20
+  t.true(grown < 160, `${grown.toFixed(0)} MiB more for 50 arrays of 16 MiB, one at a time`)
+  const own = new Uint8Array(8)
+  hostRelease(own)
+  t.is(own.length, 8)
+  t.throws(() => addon().releaseHostArray(3 as never), { code: 'SHAPE' })
+})
+
+test('an array in a block that another has left is held as it was', async (t) => {
+  hostRelease(hostArray(device.handle, 'f32', length))
+  const x = filled(hostArray(device.handle, 'f32', length))
+  for (let round = 0; round < 5; round++) {
+    collectGarbage() // of the one before, whose block this is now
+    await setImmediate()
+  }
+  const running = runWhile(x, () => hostRelease(x))
+  for (let round = 0; round < 4; round++) hostArray(device.handle, 'f32', length).fill(Number.NaN)
+  t.deepEqual(await running, wanted)
 })
 
 test('a copy of a host array is itself, of a caller its own', (t) => {

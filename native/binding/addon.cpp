@@ -1,5 +1,3 @@
-#include <napi.h>
-
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -8,6 +6,7 @@
 #include "binding/environment.h"
 #include "binding/handles.h"
 #include "binding/images.h"
+#include "binding/napi.h"
 #include "cpu/engine.h"
 #ifdef AUTOPROG_CUDA
 #include "cuda/engine.h"

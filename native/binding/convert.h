@@ -1,7 +1,6 @@
 #pragma once
 
-#include <napi.h>
-
+#include "binding/napi.h"
 #include "runtime/program.h"
 
 // JavaScript values into native ones. Every function throws Error (SHAPE) on a value that it cannot take.

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <napi.h>
-
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -9,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "binding/napi.h"
 #include "runtime/device.h"
 #include "runtime/error.h"
 

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <napi.h>
-
 #include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "binding/napi.h"
 #include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/program.h"

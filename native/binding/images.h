@@ -1,6 +1,6 @@
 #pragma once
 
-#include <napi.h>
+#include "binding/napi.h"
 
 namespace autoprog::binding {
 

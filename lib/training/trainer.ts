@@ -116,7 +116,7 @@ async function* trainSegment(run: Run): AsyncGenerator<TrainingEvent> {
     strengthOf: () => stages.regularization(stage, state.searching),
     ...(options.signal && { signal: options.signal }),
   })
-  // A GPU computes one step while the next is sent to it; nothing is measured, saved or evaluated before all are through.
+  // While a GPU computes one step the next is checked and waits in the session's queue; nothing is measured, saved or evaluated before all are through.
   const ahead = run.device.kind === 'cpu' ? 0 : 1
   const underWay: Promise<StepEvent>[] = []
   const endsEpoch = (step: number) => (step + 1) % run.loader.stepsPerEpoch === 0 || step + 1 === stages.steps

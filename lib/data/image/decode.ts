@@ -41,7 +41,7 @@ export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeO
     throw brokenImage(name, 'format', `it is ${other}`, { hint: conversionHint })
   }
   const attempt = <T>(work: Promise<T>): Promise<T> =>
-    work.catch((cause: Error) => Promise.reject(undecodable(name, cause)))
+    work.catch((cause: Error) => Promise.reject(undecodable(name, cause, format === 'jpeg' && !isEnded(bytes))))
   const { width, height, decode } = await attempt(open(format, bytes))
   checkSize(name, width, height)
   const scans = scanLimit(width, height)
@@ -57,9 +57,14 @@ export async function decodeImage(bytes: Uint8Array, { name, channels }: DecodeO
 /** What decoders say of a sound file of a kind that they were not built for. */
 const notRead = /which is not read$|is not configured|bad labq format/
 
-function undecodable(name: string, cause: Error) {
+/** Whether a JPEG has its end, EOI, among its last bytes: some writers leave a few behind it. */
+const isEnded = (bytes: Uint8Array) => Buffer.from(bytes.subarray(-64)).includes('\xff\xd9', 0, 'latin1')
+
+function undecodable(name: string, cause: Error, isCut: boolean) {
   if (cause.message.startsWith('timeout'))
     return brokenImage(name, 'large', `decoding it takes longer than ${secondsLimit} seconds`)
+  // What libvips says of this is lost, now and then, to an image that is decoded beside it.
+  if (isCut) return brokenImage(name, 'damaged', 'premature end of JPEG image', { cause })
   // The rest of what libvips says may be about an image that is decoded beside this one.
   const first = cause.message.split('\n', 1)[0]!
   const isKnown = first !== '' && !first.includes('Unknown error')

@@ -11,7 +11,7 @@ export interface Objective {
   /** max(-a1, 0): how much time counts. */
   readonly exponent: number
   readonly scores: readonly number[]
-  /** Index of the lowest score; of equals the slowest, then the first. */
+  /** Index of the lowest score; of equals the slowest, or where time does not count the fastest; then the first. */
   readonly best: number
 }
 
@@ -20,17 +20,19 @@ export function scoreCandidates(losses: readonly number[], times: readonly numbe
   const { a1, a2 } = fitPower(losses, times)
   const exponent = Math.max(-a1, 0)
   const scores = losses.map((loss, index) => loss * times[index]! ** exponent)
-  return { a1, a2, exponent, scores, best: lowest(scores, times) }
+  return { a1, a2, exponent, scores, best: lowest(scores, times, exponent) }
 }
 
 /**
  * The lowest score. Two candidates of which the slower has the lower loss always tie, since the fit passes through both:
- * the slower one wins then, for the network has to grow in the end.
+ * the slower one wins then, for the network has to grow in the end. Where time does not count, equal losses are equal: then
+ * nothing speaks for the slower one.
  */
-function lowest(scores: readonly number[], times: readonly number[]): number {
+function lowest(scores: readonly number[], times: readonly number[], exponent: number): number {
   const limit = Math.min(...scores) * (1 + 1e-9) // the fit's own accuracy
   const tied = scores.flatMap((score, index) => (score <= limit ? [index] : []))
-  return tied.reduce((best, index) => (times[index]! > times[best]! ? index : best))
+  const sign = exponent === 0 ? -1 : 1
+  return tied.reduce((best, index) => (sign * (times[index]! - times[best]!) > 0 ? index : best))
 }
 
 /**

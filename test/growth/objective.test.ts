@@ -67,6 +67,11 @@ test('a law that holds exactly is found, steep ones too', (t) => {
   }
 })
 
+test('where time does not count, of equal losses the faster wins', (t) => {
+  const { best, exponent } = scoreCandidates([1.5, 1.5, 1.5], [3, 1, 2])
+  t.deepEqual([exponent, best], [0, 1])
+})
+
 test('alike times leave the losses to decide, and of equals the first wins', (t) => {
   t.deepEqual(scoreCandidates([3, 1, 2], [5, 5, 5]), { a1: 0, a2: 2, exponent: 0, scores: [3, 1, 2], best: 1 })
   t.is(scoreCandidates([2], [7]).best, 0)

@@ -9,7 +9,7 @@ import { noticeText } from '../report/text.js'
 import { type CommonOptions, createCommand, printResult } from './command.js'
 
 interface ExportOptions extends CommonOptions {
-  format: ExportFormat
+  format?: ExportFormat
   withPreprocessing?: boolean
   softmax?: boolean
   force?: boolean
@@ -23,7 +23,9 @@ export function exportCommand(): Command {
   return createCommand('export', 'a trained model in a format that other tools read', example)
     .argument('<model>', "a run's folder (its best weights), or a model file")
     .argument('<out>', 'the file, or with transformers the folder, to write')
-    .addOption(new Option('--format <format>', 'what to write').choices(exportFormats).default('onnx'))
+    .addOption(
+      new Option('--format <format>', 'what to write (default: by the ending of its name)').choices(exportFormats),
+    )
     .option('--with-preprocessing', 'ONNX: take bytes (B, H, W, C) of images at their final size, and normalise them')
     .option('--softmax', 'ONNX: give probabilities instead of logits')
     .option('--force', 'write over what is there')
@@ -33,9 +35,9 @@ export function exportCommand(): Command {
 async function exportTo(model: string, out: string, options: ExportOptions): Promise<void> {
   // Loaded late, so that help and a mistake on the command line need no addon.
   const { exportModel } = await import('../export/export-model.js')
-  const { format, withPreprocessing, softmax, force } = options
-  const { path, notices } = await exportModel(model, out, {
-    format,
+  const { withPreprocessing, softmax, force } = options
+  const { path, format, notices } = await exportModel(model, out, {
+    ...(options.format && { format: options.format }),
     ...(withPreprocessing && { withPreprocessing }),
     ...(softmax && { softmax }),
     ...(force && { force }),

@@ -13,7 +13,7 @@ const lasting = new Set(['train', 'compare', 'paper', 'pack', 'annotate'])
 export function outliveReaders(program: Command): void {
   let lasts = false
   program.hook('preAction', (_, command) => {
-    lasts = lasting.has(command.name())
+    lasts = lasting.has(command.name()) || command.opts().sortInto !== undefined
   })
   let failed = false
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

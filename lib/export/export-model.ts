@@ -1,6 +1,6 @@
 /** A trained model in other formats. */
 import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, extname, join, resolve } from 'node:path'
 import { AutoprogError, expected } from '../errors.js'
 import { makeFolder } from '../folder.js'
 import { readTrained } from '../inference/trained-file.js'
@@ -11,7 +11,7 @@ import { exportOnnx } from './onnx/export-onnx.js'
 import { writeTransformers } from './transformers.js'
 
 export interface ExportOptions {
-  /** What to write: 'onnx' unless given. */
+  /** What to write: by the ending of its name, .onnx or .safetensors, unless given. */
   format?: ExportFormat
   /** ONNX alone: take bytes (B, H, W, C) and normalise them in the graph. */
   withPreprocessing?: boolean
@@ -32,7 +32,7 @@ export interface Exported {
  * model, CONFIG for what no format does, DATA where the output is there or cannot be written.
  */
 export async function exportModel(model: string, out: string, options: ExportOptions = {}): Promise<Exported> {
-  const { format = 'onnx', withPreprocessing = false, softmax = false, force = false } = options
+  const { format = formatOf(out), withPreprocessing = false, softmax = false, force = false } = options
   if (!exportFormats.includes(format))
     throw new AutoprogError('CONFIG', expected(`one of ${exportFormats.join(', ')}`, 'format', format))
   if (format !== 'onnx' && (withPreprocessing || softmax))
@@ -52,6 +52,16 @@ export async function exportModel(model: string, out: string, options: ExportOpt
     writeFileSync(place, bytes)
   })
   return { path: out, format, notices: trained.notices }
+}
+
+const endings = { '.onnx': 'onnx', '.safetensors': 'safetensors' } as const
+
+function formatOf(out: string): ExportFormat {
+  const ending = extname(out).toLowerCase()
+  if (Object.hasOwn(endings, ending)) return endings[ending as keyof typeof endings]
+  throw new AutoprogError('CONFIG', `The name ${out} does not say which format it is to have`, {
+    hint: `end it in ${Object.keys(endings).join(' or ')}, or give the format (--format): ${exportFormats.join(', ')}`,
+  })
 }
 
 function checkFree(out: string, force: boolean): void {

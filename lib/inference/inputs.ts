@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers'
 import { glob, isDynamicPattern } from 'tinyglobby'
 import { openFolder } from '../../datasets/image-folder.js'
 import { openTar } from '../../datasets/tar.js'
+import { brokenImage } from '../data/image/fault.js'
 import { tooManyBytes } from '../data/image/limits.js'
 import { readImageFile } from '../data/source/files.js'
 import { type ImageTree, nameIn } from '../data/source/image-tree.js'
@@ -43,8 +44,12 @@ export async function findImages(
       images.push({ name: nameIn(tree, path), read: () => tree.read(path) })
   }
   try {
+    const missing: AutoprogError[] = []
     for (const name of names) {
-      if (name === '-') images.push(await fromStream(input))
+      if (name !== '-' && !existsSync(name) && !isDynamicPattern(name)) {
+        missing.push(notThere(name))
+        images.push({ name, read: () => Promise.reject(brokenImage(name, 'unreadable', 'it is not there')) })
+      } else if (name === '-') images.push(await fromStream(input))
       else
         for (const path of await pathsOf(name)) {
           if (statSync(path).isDirectory()) addTree(await openFolder(path))
@@ -52,6 +57,8 @@ export async function findImages(
           else images.push({ name: path, read: () => readImageFile(path) })
         }
     }
+    // A name among others is a row like that of a broken image; where nothing is there the command is mistaken.
+    if (missing.length === images.length && missing[0] !== undefined) throw missing[0]
   } catch (error) {
     await close()
     throw error
@@ -78,8 +85,12 @@ async function pathsOf(name: string): Promise<string[]> {
     ? await glob(name, { onlyFiles: true, expandDirectories: false, absolute: isAbsolute(name) })
     : []
   if (found.length > 0) return found.sort()
+  throw notThere(name)
+}
+
+function notThere(name: string): AutoprogError {
   const hint = 'give image files, folders, patterns such as "photos/**/*.jpg", .tar archives, or - for standard input'
-  throw new AutoprogError('DATA', `There is no image and no folder ${name}`, { hint })
+  return new AutoprogError('DATA', `There is no image and no folder ${name}`, { hint })
 }
 
 async function fromStream(input: NodeJS.ReadableStream): Promise<NamedImage> {

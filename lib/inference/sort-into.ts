@@ -1,6 +1,6 @@
-/** Images put into a folder for each class, without a file ever being written over. */
+/** Images put into a folder for each class, without a file ever being written over, nor an image put there twice. */
 import { constants } from 'node:fs'
-import { copyFile, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, extname, join, resolve } from 'node:path'
 import { AutoprogError } from '../errors.js'
 import { makeFolder } from '../folder.js'
@@ -29,12 +29,19 @@ export async function sortInto(folder: string, { file, bytes, name, label }: Sor
         return path
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+        if (await isSame(path, bytes)) return path
       }
     }
   } catch (cause) {
     const hint = 'give a folder that you may write to and that has room; what was sorted before is there'
     throw new AutoprogError('DATA', `Cannot put ${name} into ${into}: ${(cause as Error).message}`, { hint, cause })
   }
+}
+
+/** Whether a file is the image already: sorting again, or sorting what was sorted, adds nothing. */
+async function isSame(path: string, bytes: Uint8Array): Promise<boolean> {
+  const { size } = await stat(path).catch(() => ({ size: -1 }))
+  return size === bytes.length && (await readFile(path)).equals(bytes)
 }
 
 /** A class may be called anything, a folder may not. */

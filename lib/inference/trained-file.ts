@@ -27,6 +27,12 @@ export async function readTrained(path: string): Promise<TrainedFile> {
   const found = statSync(path, { throwIfNoEntry: false })
   if (found === undefined) throw new AutoprogError('CHECKPOINT', `There is no model and no run ${path}`, { hint })
   if (!found.isDirectory()) {
+    if (path.endsWith('.onnx')) {
+      const message = `${path} is an ONNX file, which other programs run`
+      throw new AutoprogError('CHECKPOINT', message, {
+        hint: 'give the run or the model file that it was exported from',
+      })
+    }
     const file = await readModel(path)
     if (file.description !== undefined) return withWeights(path, file.description, file)
     // RUN/checkpoints/step-00001234.safetensors
@@ -59,5 +65,11 @@ function withWeights(
   const model = describedModel(path, description)
   const unnamed = `${path} does not name its classes: they are called by their numbers`
   const notices = description.classes === null ? [unnamed] : []
-  return { path, description, model, weights: describedWeights(path, file, model), notices }
+  const weights = describedWeights(path, file, model)
+  for (const [name, values] of weights)
+    if (!values.every(Number.isFinite))
+      throw new AutoprogError('CHECKPOINT', `${path} holds values in ${name} that are no numbers`, {
+        hint: 'The file may be altered, or its training diverged.',
+      })
+  return { path, description, model, weights, notices }
 }

@@ -99,7 +99,7 @@ export async function loadCheckpoint(run: string, recipe?: Config, file?: string
   throw (
     damages[0] ??
     new AutoprogError('CHECKPOINT', `There is no checkpoint in ${folderOf(run)}`, {
-      hint: 'Give the folder of a run that has written one, or start without --resume.',
+      hint: 'Give the folder of a run that has written one. A training that has none yet is started anew, without --resume.',
     })
   )
 }

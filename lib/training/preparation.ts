@@ -121,12 +121,17 @@ export function workersOf({ workers }: Config): number {
 const worthSaying = 0.05
 
 /** What to do about an epoch that waited for its data; undefined where it hardly did. */
-export function bottleneck(figures: LoaderFigures, workers: number, cores: number): string | undefined {
-  const { waitShare, decodedPerSecond: decoded, transformedPerSecond: transformed } = figures
-  if (waitShare < worthSaying) return undefined
+export function bottleneck(
+  figures: LoaderFigures & { trainSeconds: number },
+  workers: number,
+  cores: number,
+): string | undefined {
+  const { waitShare, decodedPerSecond: decoded, transformedPerSecond: transformed, trainSeconds } = figures
+  // A short epoch waits for its first batches, whatever the loader.
+  if (waitShare < worthSaying || waitShare * trainSeconds < 1) return undefined
   const speeds = [
     ...(decoded === null ? [] : [`decodes ${integer(decoded)} images a second`]),
-    ...(transformed === null ? [] : [`augments ${integer(transformed)}`]),
+    ...(transformed === null ? [] : [`augments ${integer(transformed)}${decoded === null ? ' images a second' : ''}`]),
   ]
   const remedies = [
     ...(workers < cores ? [`raise workers from ${workers} towards the ${cores} cores`] : []),

@@ -42,7 +42,7 @@ async function* recordedEvents(config: Config, options: TrainOptions, out: strin
   try {
     if (!options.resume && (hasCheckpoint(out) || hasSummary(out)))
       throw new AutoprogError('CHECKPOINT', `${out} holds a run already`, {
-        hint: 'Resume it, or choose another folder.',
+        hint: 'Resume it (resume: true), or choose another folder (out).',
       })
     yield* recordEvents(trainingEvents(config, options, lock.check), out)
   } finally {

@@ -46,10 +46,10 @@ test('one picture alone may come by standard input, and its guesses stand below 
 
 test('as JSON and as CSV a broken picture has its row, the others theirs, and the status is 1', (t) => {
   writeFileSync(join(folder, 'broken.png'), readFileSync(blue[0]!).subarray(0, 100))
-  const names = [blue[0]!, 'broken.png', red[0]!]
+  const names = [blue[0]!, 'broken.png', 'nowhere.png', red[0]!]
   const json = predict([run, ...names, '--json', '--top', '2'])
   t.is(json.status, 1)
-  t.regex(json.stderr, /^1 image of 3 could not be read$/m)
+  t.regex(json.stderr, /^2 images of 4 could not be read$/m)
   const { images, classes } = JSON.parse(json.stdout) as {
     classes: string[]
     images: { image: string; predictions: { label: string; probability: number }[]; error?: { code: string } }[]
@@ -60,11 +60,12 @@ test('as JSON and as CSV a broken picture has its row, the others theirs, and th
     [
       [blue[0], 'blue', undefined],
       ['broken.png', undefined, 'IMAGE'],
+      ['nowhere.png', undefined, 'IMAGE'],
       [red[0], 'größer, red', undefined],
     ],
   )
   const { stdout } = predict([run, ...names, '--csv'])
-  const [head, first, second, third] = stdout.trimEnd().split('\n')
+  const [head, first, second, , third] = stdout.trimEnd().split('\n')
   t.is(head, 'image,error,label_1,probability_1')
   t.regex(first!, /0\.png,,blue,0\.\d+$/)
   t.regex(second!, /^broken\.png,"?Cannot read the image broken\.png: .*,,$/)
@@ -80,9 +81,14 @@ test('pictures are sorted into folders of their classes, and nothing is written 
   const into = join(folder, 'sorted')
   t.is(predict([run, blue[0]!, red[0]!, red[1]!, '--sort-into', 'sorted']).status, 0)
   t.deepEqual(readdirSync(join(into, 'größer, red')).sort(), ['0.png', '1.png'])
-  const { stdout } = predict([run, red[0]!, '--sort-into', 'sorted', '--link'])
-  t.regex(stdout, /größer, red [\d.]+ % → sorted\/größer, red\/0-2\.png$/m)
-  t.deepEqual(readFileSync(join(into, 'größer, red', '0-2.png')), readFileSync(red[0]!))
+  const again = predict([run, red[0]!, 'sorted', '--sort-into', 'sorted'])
+  t.regex(again.stdout, /größer, red [\d.]+ % → sorted\/größer, red\/0\.png$/m)
+  t.deepEqual(readdirSync(join(into, 'größer, red')).sort(), ['0.png', '1.png'], 'nothing is there twice')
+  writeFileSync(join(into, 'größer, red', '3.png'), 'mine')
+  const { stdout } = predict([run, red[3]!, '--sort-into', 'sorted', '--link'])
+  t.regex(stdout, /größer, red [\d.]+ % → sorted\/größer, red\/3-2\.png$/m)
+  t.deepEqual(readFileSync(join(into, 'größer, red', '3-2.png')), readFileSync(red[3]!))
+  t.is(readFileSync(join(into, 'größer, red', '3.png'), 'utf8'), 'mine')
   t.true(existsSync(join(into, 'blue', '0.png')))
 })
 

@@ -48,7 +48,7 @@ test('twenty pictures have the same logits in ONNX Runtime', async (t) => {
 
 test('plain safetensors are a model file as before', async (t) => {
   const out = join(root, 'deep', 'folder', 'copy.safetensors')
-  await exportModel(made.run, out, { format: 'safetensors' })
+  await exportModel(made.run, out, {})
   const copy = await openModel(out, { device: 'cpu' })
   t.deepEqual(copy.description, model.description)
   assertClose(t, await copy.logits(pictures[0]!), logits[0]!, 1e-6, 'logits')
@@ -97,6 +97,8 @@ test('what cannot be exported is said, and nothing is left', async (t) => {
   ) => checkError(t, await t.throwsAsync(exportModel(run, out, options)), { code, message })
   const out = join(root, 'never.onnx')
   await refused(join(root, 'nothing'), out, {}, 'CHECKPOINT', /There is no model and no run/)
+  await refused(made.run, join(root, 'never.pt'), {}, 'CONFIG', /does not say which format/)
+  await refused(join(root, 'model.onnx'), out, {}, 'CHECKPOINT', /is an ONNX file/)
   await refused(made.run, out, { format: 'tflite' }, 'CONFIG', /one of onnx, safetensors, transformers for format/)
   await refused(made.run, out, { format: 'safetensors', softmax: true }, 'CONFIG', /part of an ONNX graph/)
   await refused(made.run, join(root, 'taken.onnx', 'x.onnx'), {}, 'DATA', /Cannot write/)

@@ -154,6 +154,20 @@ test('one file is a model, wherever it lies', async (t) => {
   checkError(t, await t.throwsAsync(alone.classify(red[1]!)), { code: 'DEVICE', message: /closed/ })
 })
 
+test('weights that are no numbers are no model', async (t) => {
+  const best = join(made.run, 'best.safetensors')
+  const file = await readModel(best)
+  const network = describedModel(best, file.description!)
+  const weights = describedWeights(best, file, network)
+  const spoilt = new Map([...weights, ['norm.weight', new Float32Array(16).fill(Number.NaN)]])
+  const path = join(await temporaryFolder(), 'spoilt.safetensors')
+  await writeModel(path, network, spoilt, file.description!)
+  checkError(t, await t.throwsAsync(openModel(path)), {
+    code: 'CHECKPOINT',
+    message: /norm\.weight that are no numbers/,
+  })
+})
+
 test('classes that the file does not name are called by their numbers, which is said', async (t) => {
   const best = join(made.run, 'best.safetensors')
   const file = await readModel(best)

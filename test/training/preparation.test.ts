@@ -37,13 +37,14 @@ test('what moves out of an image leaves the mean of the data', (t) => {
 })
 
 test('a loader that holds up training is told, with what would help', (t) => {
-  const photosOnDisk = { waitShare: 0.3, decodedPerSecond: 210, transformedPerSecond: 900 }
+  const photosOnDisk = { trainSeconds: 60, waitShare: 0.3, decodedPerSecond: 210, transformedPerSecond: 900 }
   t.is(bottleneck({ ...photosOnDisk, waitShare: 0.04 }, 4, 16), undefined)
+  t.is(bottleneck({ ...photosOnDisk, trainSeconds: 3 }, 4, 16), undefined, 'less than a second of waiting')
   const hint = bottleneck(photosOnDisk, 4, 16)!
   t.regex(hint, /^30\.00 % .*one of 4 workers decodes 210 images a second and augments 900/)
   t.regex(hint, /raise workers from 4 towards the 16 cores, or pack the data once \(autoprog pack\)/)
   t.notRegex(hint, /augment less/)
-  const inMemory = { waitShare: 0.1, decodedPerSecond: null, transformedPerSecond: 500 }
+  const inMemory = { trainSeconds: 60, waitShare: 0.1, decodedPerSecond: null, transformedPerSecond: 500 }
   t.regex(bottleneck(inMemory, 4, 2)!, /To go faster: augment less \(augmentation\.randAugment\)$/)
 })
 

@@ -12,6 +12,6 @@ export default {
   workerThreads: false, // so that the addon is loaded as users load it
   concurrency: 2,
   sortTestFiles: (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
-  timeout: '10m',
+  timeout: '30m', // kernels are compiled for four kinds of GPU
   environmentVariables: { AUTOPROG_CACHE: '' },
 }

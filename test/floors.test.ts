@@ -39,7 +39,7 @@ const allowed: Record<string, readonly string[]> = {
     'recipe',
     'evaluation',
   ],
-  inference: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'training'],
+  inference: [...ground, 'report', 'data', 'datasets', 'models', 'session', 'evaluation', 'training'],
   export: [...ground, 'data', 'graph', 'ops', 'models', 'inference'],
   index: [
     ...ground,

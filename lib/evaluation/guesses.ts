@@ -47,18 +47,17 @@ export function collectGuesses(length: number, classes: number): GuessCollector 
   }
 }
 
-/** Softmax of each row of (B, classes), in place. */
+/** Probabilities of one image's logits (classes). */
+export function softmax(logits: Float32Array): Float64Array {
+  const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
+  const powers = Float64Array.from(logits, (value) => Math.exp(value - largest))
+  const sum = powers.reduce((a, b) => a + b, 0)
+  return powers.map((value) => value / sum)
+}
+
+/** The same of each row of (B, classes), in place. */
 export function toProbabilities(logits: Float32Array, classes: number): Float32Array {
-  for (let begin = 0; begin < logits.length; begin += classes) {
-    const row = logits.subarray(begin, begin + classes)
-    let largest = Number.NEGATIVE_INFINITY
-    for (const value of row) largest = Math.max(largest, value)
-    let sum = 0
-    for (let c = 0; c < classes; c++) {
-      row[c] = Math.exp(row[c]! - largest)
-      sum += row[c]!
-    }
-    for (let c = 0; c < classes; c++) row[c]! /= sum
-  }
+  for (let begin = 0; begin < logits.length; begin += classes)
+    logits.set(softmax(logits.subarray(begin, begin + classes)), begin)
   return logits
 }

@@ -2,6 +2,7 @@
 import { createLanes } from '../data/concurrent.js'
 import { decodingLanes } from '../data/image/decode.js'
 import { AutoprogError, checkKind, checkOptions, expected } from '../errors.js'
+import { softmax } from '../evaluation/guesses.js'
 import type { TrainedModel } from '../models/model-file.js'
 import type { Device } from '../native.js'
 import { openDevice } from '../native.js'
@@ -115,7 +116,7 @@ export async function openModel(path: string, options: OpenOptions = {}): Promis
   const each = async <T>(given: ImageSource | readonly ImageSource[], one: (source: ImageSource) => Promise<T>) =>
     Array.isArray(given) ? Promise.all(given.map(one)) : one(given as ImageSource)
   const guess = (logits: Float32Array, top: number): Prediction[] =>
-    best(probabilities(logits), top).map(({ index, value }) => ({ label: classes[index]!, index, probability: value }))
+    best(softmax(logits), top).map(({ index, value }) => ({ label: classes[index]!, index, probability: value }))
 
   return {
     ...{ description, classes, notices },
@@ -160,14 +161,6 @@ function paddedSize(count: number, most: number): number {
   const power = 2 ** Math.ceil(Math.log2(count))
   const between = 0.75 * power
   return Math.min(most, power >= 16 && count <= between ? between : power)
-}
-
-/** Softmax. */
-export function probabilities(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
-  const powers = Float64Array.from(logits, (value) => Math.exp(value - largest))
-  const sum = powers.reduce((a, b) => a + b, 0)
-  return powers.map((value) => value / sum)
 }
 
 /** The largest values with their places, the largest first; of equal ones the first. */

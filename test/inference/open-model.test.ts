@@ -1,7 +1,8 @@
 import { copyFile, cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { type OpenedModel, openModel, probabilities } from '../../lib/inference/open-model.js'
+import { softmax } from '../../lib/evaluation/guesses.js'
+import { type OpenedModel, openModel } from '../../lib/inference/open-model.js'
 import { describedModel, describedWeights, readModel, writeModel } from '../../lib/models/model-file.js'
 import { writeTensors } from '../../lib/models/tensor-file.js'
 import { evaluate } from '../../lib/training/evaluate.js'
@@ -81,7 +82,7 @@ test('it is as good as the evaluation of the same weights says', async (t) => {
   let loss = 0
   for (const [index, path] of paths.entries()) {
     const views = await model.logits([await readFile(path), await sharp(path).flop().png().toBuffer()])
-    const mean = views.map((logits) => probabilities(logits)[index < blue.length ? 0 : 1]!)
+    const mean = views.map((logits) => softmax(logits)[index < blue.length ? 0 : 1]!)
     loss -= Math.log((mean[0]! + mean[1]!) / 2) / paths.length
   }
   t.true(Math.abs(both.loss - loss) < 0.01 * loss, `${both.loss}, ${loss}`)

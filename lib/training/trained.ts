@@ -77,11 +77,7 @@ async function openModelFile(
   })
   const { seed, validation } = config
   const loaded = await loadDataset(place, { seed, validation, ...load, ...(own && { halves: 'held-out' as const }) })
-  const closing: (() => Promise<void>)[] = [loaded.close]
-  const close = async () => {
-    for (const one of closing.splice(0).reverse()) await one()
-  }
-  try {
+  return closable(loaded, async (closing) => {
     const dataset = classes === null ? byPosition(loaded, path, classCount) : labelledAs(classes, loaded)
     const model = describedModel(path, description)
     const weights = describedWeights(path, file, model)
@@ -93,11 +89,8 @@ async function openModelFile(
       model.parameters.map(({ name, shape }) => [`weights/${name}`, { shape, values: weights.get(name)! }]),
     )
     const opened = { config, dataset, session, resolution, tensors, decays: [], own, began: undefined }
-    return { ...opened, notices: dataset.notices, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+    return { ...opened, notices: dataset.notices }
+  })
 }
 
 async function openRunOf(path: string, { data, ...load }: TrainedOptions): Promise<Trained> {
@@ -118,11 +111,7 @@ async function openRunOf(path: string, { data, ...load }: TrainedOptions): Promi
     ...{ seed: config.seed, validation: config.validation, ...load },
     ...(own && { halves: 'held-out' as const }),
   })
-  const closing: (() => Promise<void>)[] = [loaded.close]
-  const close = async () => {
-    for (const one of closing.splice(0).reverse()) await one()
-  }
-  try {
+  return closable(loaded, async (closing) => {
     const dataset = classes === undefined ? byPosition(loaded, run, count) : labelledAs(classes, loaded)
     const device = await openDevice(config.device, config)
     closing.push(device.close)
@@ -138,7 +127,21 @@ async function openRunOf(path: string, { data, ...load }: TrainedOptions): Promi
     const resolution = config.evaluation.resolution ?? trainer.subnetwork.resolution
     const notices = [...saved.notices, ...dataset.notices]
     const { decays } = config.ema
-    return { config, dataset, session, resolution, tensors, decays, own, began: saved.data, notices, close }
+    return { config, dataset, session, resolution, tensors, decays, own, began: saved.data, notices }
+  })
+}
+
+/** What is opened on a dataset, to be closed with it; closed at once where that fails. */
+async function closable(
+  { close: closeData }: Dataset,
+  open: (closing: (() => Promise<void>)[]) => Promise<Omit<Trained, 'close'>>,
+): Promise<Trained> {
+  const closing = [closeData]
+  const close = async () => {
+    for (const one of closing.splice(0).reverse()) await one()
+  }
+  try {
+    return { ...(await open(closing)), close }
   } catch (error) {
     await close()
     throw error

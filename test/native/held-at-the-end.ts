@@ -1,12 +1,10 @@
 // Host arrays that are in use when a process ends in the way that the argument names; host-arrays.test.ts runs it.
-import { once } from 'node:events'
-import { setImmediate } from 'node:timers/promises'
-import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { transformImages } from '../../lib/data/image/operations.js'
 import { createModel } from '../../lib/models/registry.js'
 import { hostArray } from '../../lib/native.js'
 import { createSession } from '../../lib/session/session.js'
 import { openTestDevice } from '../device.js'
+import { endInMiddle } from '../endings.js'
 
 const [batch, side] = [16, 64]
 const device = await openTestDevice()
@@ -26,31 +24,4 @@ const begin = () => {
   ])
 }
 
-await begin()
-if (!isMainThread) {
-  parentPort!.postMessage('at work')
-  for (;;) await begin()
-}
-
-const endings: Record<string, () => unknown> = {
-  return: begin,
-  exit: async () => {
-    void begin()
-    await setImmediate()
-    process.exit(3)
-  },
-  throw: async () => {
-    void begin()
-    await setImmediate()
-    throw new Error('thrown on purpose')
-  },
-  // The main thread's own arrays stay what they are.
-  worker: async () => {
-    const script = `import('tsx/esm/api').then(({ register }) => { register(); return import('${import.meta.url}') })`
-    const worker = new Worker(script, { eval: true })
-    await once(worker, 'message')
-    await Promise.all([worker.terminate(), begin()])
-    await begin()
-  },
-}
-await endings[process.argv[2]!]!()
+await endInMiddle(begin, import.meta.url)

@@ -1,5 +1,4 @@
 /** What becomes of arrays that a device is sent: of callers' own, and of those that lie in host memory. */
-import { spawnSync } from 'node:child_process'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -8,6 +7,7 @@ import { transformImages } from '../../lib/data/image/operations.js'
 import type { ProgramDescription } from '../../lib/native.js'
 import { addon, hostArray, hostCopy, hostRelease, openDevice } from '../../lib/native.js'
 import { openTestDevice } from '../device.js'
+import { checkEnding, endings } from '../endings.js'
 import { test } from '../serial.js'
 
 setFlagsFromString('--expose-gc')
@@ -262,20 +262,9 @@ test('host arrays count as memory: a loop that leaves them behind does not fill 
   t.true(grown < 40 * bytes, `${(grown / 2 ** 20).toFixed(0)} MiB more for 400 arrays of 16 MiB`)
 })
 
-// An emulated device names on stderr what is left at the end of the process, unless that ends by `exit`.
-for (const [ending, status, output] of [
-  ['return', 0, /^$/],
-  ['exit', 3, /^(emulator: 0 graphs, .*\n)?$/],
-  ['throw', 1, /Error: thrown on purpose\n[\s\S]*\nNode\.js v.*\n(emulator: 0 graphs, .*\n)?$/],
-  ['worker', 0, /^$/],
-] as const)
-  test(`host arrays that steps and JavaScript hold at the end of a process go with it: ${ending}`, (t) => {
-    const run = spawnSync(process.execPath, ['--import', 'tsx', 'test/native/held-at-the-end.ts', ending], {
-      encoding: 'utf8',
-    })
-    t.is(run.status, status, run.stderr)
-    t.regex(run.stderr, output)
-  })
+for (const ending of endings)
+  test(`host arrays that steps and JavaScript hold at the end of a process go with it: ${ending[0]}`, (t) =>
+    checkEnding(t, 'test/native/held-at-the-end.ts', ending))
 
 test('a host array of one device is taken by another', async (t) => {
   const other = await openDevice('cpu', { threads: 1 })
